@@ -1,0 +1,134 @@
+//! Buffers and limits of a byte stream: every number with its unit and its reason.
+
+use std::time::Duration;
+
+/// Default size of the read buffer, in bytes: 64 KiB.
+///
+/// It serves reads that are smaller than [`DIRECT_READ`], such as noise's 8 KiB ones, so that they do not cost a
+/// system call each. It is held only while it contains data.
+pub(crate) const READ_BUFFER: usize = 64 * 1024;
+
+/// Default size of the write buffer, in bytes: 16 KiB.
+///
+/// Frame header included, so that a full buffer fills exactly one TLS record (RFC 8446 §5.1).
+pub(crate) const WRITE_BUFFER: usize = 16 * 1024;
+
+/// Slices of at least this many bytes are read into directly, without a buffer in between.
+pub(crate) const DIRECT_READ: usize = 16 * 1024;
+
+/// Smallest buffer of either direction, in bytes: room for the largest control frame and more.
+const MIN_BUFFER: usize = 512;
+
+/// Largest write buffer, in bytes: it holds one frame of at most 65,535 bytes and its header.
+const MAX_WRITE_BUFFER: usize = 64 * 1024;
+
+/// Default time that closing may take when the peer neither reads nor answers.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What to do with text frames, which libp2p never sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TextFrames {
+    /// Fail the connection with Close 1003 (RFC 6455 §7.4.1). The default.
+    #[default]
+    Refuse,
+    /// Take their payload as bytes, without looking at its UTF-8.
+    Bytes,
+}
+
+/// Buffers, limits and behaviour of a [`WsStream`](crate::WsStream).
+///
+/// ```
+/// use ws_transport::StreamConfig;
+///
+/// let small = StreamConfig::new().with_read_buffer(4 * 1024).with_write_buffer(2 * 1024);
+/// assert_eq!(small.read_buffer(), 4096);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamConfig {
+    read_buffer: usize,
+    write_buffer: usize,
+    coalesce: bool,
+    text: TextFrames,
+    close_timeout: Duration,
+}
+
+impl StreamConfig {
+    /// The defaults: 64 KiB to read, 16 KiB to write, small writes coalesced, 5 s to close, no text.
+    pub const fn new() -> Self {
+        StreamConfig {
+            read_buffer: READ_BUFFER,
+            write_buffer: WRITE_BUFFER,
+            coalesce: true,
+            text: TextFrames::Refuse,
+            close_timeout: CLOSE_TIMEOUT,
+        }
+    }
+
+    /// Most received bytes held for the reader; at least 512.
+    pub const fn with_read_buffer(mut self, bytes: usize) -> Self {
+        self.read_buffer = if bytes < MIN_BUFFER { MIN_BUFFER } else { bytes };
+        self
+    }
+
+    /// Most bytes taken from the writer and not yet sent, frame headers included; 512 to 65,536.
+    pub const fn with_write_buffer(mut self, bytes: usize) -> Self {
+        self.write_buffer = match bytes {
+            0..MIN_BUFFER => MIN_BUFFER,
+            MIN_BUFFER..=MAX_WRITE_BUFFER => bytes,
+            _ => MAX_WRITE_BUFFER,
+        };
+        self
+    }
+
+    /// Whether adjacent small writes share a frame until a flush, a full buffer or a read that waits (the default).
+    ///
+    /// With `false` every write is sent at once, for those who pipe with `copy` and never flush.
+    pub const fn with_coalescing(mut self, coalesce: bool) -> Self {
+        self.coalesce = coalesce;
+        self
+    }
+
+    /// What to do with text frames.
+    pub const fn with_text_frames(mut self, text: TextFrames) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// Longest time that `poll_close` waits for a peer that does not read; then it gives up with `TimedOut`.
+    pub const fn with_close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// Size of the read buffer, in bytes.
+    pub const fn read_buffer(&self) -> usize {
+        self.read_buffer
+    }
+
+    /// Size of the write buffer, in bytes.
+    pub const fn write_buffer(&self) -> usize {
+        self.write_buffer
+    }
+
+    /// Whether adjacent small writes share a frame.
+    pub const fn coalescing(&self) -> bool {
+        self.coalesce
+    }
+
+    /// What happens to text frames.
+    pub const fn text_frames(&self) -> TextFrames {
+        self.text
+    }
+
+    /// Longest time that closing takes.
+    pub const fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,100 @@
+//! One absolute point in time by which a chain of steps has to end.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use futures_lite::future;
+
+/// The time allowed for an operation ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut {
+    /// The time that was allowed.
+    pub after: Duration,
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timed out after {:?}", self.after)
+    }
+}
+
+impl std::error::Error for TimedOut {}
+
+impl From<TimedOut> for io::Error {
+    fn from(error: TimedOut) -> Self {
+        io::Error::new(io::ErrorKind::TimedOut, error)
+    }
+}
+
+/// An absolute deadline: steps that run under the same one share its time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    /// `None` lies beyond the end of the clock, as `Duration::MAX` from now does: never.
+    at: Option<Instant>,
+    allowed: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn after(allowed: Duration) -> Self {
+        Deadline { at: Instant::now().checked_add(allowed), allowed }
+    }
+
+    /// The earlier of this deadline and `allowed` from now.
+    pub(crate) fn at_most(self, allowed: Duration) -> Self {
+        let other = Deadline::after(allowed);
+        match (self.at, other.at) {
+            (Some(ours), Some(theirs)) if ours <= theirs => self,
+            (Some(_), None) => self,
+            _ => other,
+        }
+    }
+
+    /// A timer that fires at the deadline.
+    pub(crate) fn timer(self) -> Timer {
+        self.at.map_or_else(Timer::never, Timer::at)
+    }
+
+    /// Runs `work` until it is done or the deadline has passed; `work` is asked first.
+    ///
+    /// Dropping the returned future drops `work`.
+    pub(crate) async fn run<T>(self, work: impl Future<Output = T>) -> Result<T, TimedOut> {
+        let work = async { Ok(work.await) };
+        let expired = async {
+            self.timer().await;
+            Err(TimedOut { after: self.allowed })
+        };
+        future::or(work, expired).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::block_on;
+
+    #[test]
+    fn an_endless_deadline_does_not_overflow() {
+        let deadline = Deadline::after(Duration::MAX);
+        assert_eq!(block_on(deadline.run(async { 7 })), Ok(7));
+        assert!(deadline.at.is_none());
+    }
+
+    #[test]
+    fn zero_time_still_lets_finished_work_through() {
+        let deadline = Deadline::after(Duration::ZERO);
+        assert_eq!(block_on(deadline.run(async { 7 })), Ok(7));
+        let late = block_on(deadline.run(future::pending::<()>()));
+        assert_eq!(late, Err(TimedOut { after: Duration::ZERO }));
+    }
+
+    #[test]
+    fn the_earlier_of_two_deadlines_counts() {
+        let short = Deadline::after(Duration::from_secs(1));
+        let long = Deadline::after(Duration::MAX);
+        assert_eq!(short.at_most(Duration::MAX).at, short.at);
+        assert!(long.at_most(Duration::from_secs(1)).at.is_some());
+    }
+}

@@ -1,0 +1,5 @@
+//! Dialing.
+
+/// Dials WebSocket multiaddrs.
+#[derive(Clone, Debug)]
+pub struct Dialer {}

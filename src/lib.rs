@@ -1,0 +1,30 @@
+//! The libp2p WebSocket transport for smol, async-std and any other futures executor.
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod addr;
+mod config;
+mod deadline;
+mod dial;
+mod error;
+pub mod handshake;
+mod listen;
+pub mod proto;
+mod stream;
+mod tcp;
+pub mod tls;
+
+pub use addr::{AddrError, DnsFamily, Host, WsAddr};
+pub use config::{StreamConfig, TextFrames};
+pub use deadline::TimedOut;
+pub use dial::Dialer;
+pub use error::{Error, Phase};
+pub use listen::{Connections, Incoming, ListenOptions, Listener};
+pub use stream::{Closed, Initiator, WsStream};
+pub use tcp::Tcp;
+
+/// The address type of this crate's public interface.
+pub use multiaddr;
+
+/// A connection over TCP, plain or inside TLS, as [`Dialer`] and [`Listener`] yield it.
+pub type Connection = WsStream<tls::MaybeTls<Tcp>>;
