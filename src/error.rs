@@ -86,7 +86,18 @@ impl Error {
         if self.cause.is::<TimedOut>() {
             return true;
         }
-        matches!(self.cause.downcast_ref::<io::Error>(), Some(error) if error.kind() == io::ErrorKind::TimedOut)
+        match self.cause.downcast_ref::<HandshakeError>() {
+            Some(HandshakeError::TimedOut(_)) => true,
+            _ => self.io_kind() == Some(io::ErrorKind::TimedOut),
+        }
+    }
+
+    /// The kind of the IO error that is the cause, or the cause of the handshake's failure.
+    fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self.cause.downcast_ref::<HandshakeError>() {
+            Some(HandshakeError::Io(error)) => Some(error.kind()),
+            _ => self.cause.downcast_ref::<io::Error>().map(io::Error::kind),
+        }
     }
 }
 
@@ -110,7 +121,7 @@ impl From<Error> for io::Error {
         let kind = match error.phase {
             _ if error.is_timeout() => io::ErrorKind::TimedOut,
             Phase::Address => io::ErrorKind::InvalidInput,
-            _ => error.cause.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind),
+            _ => error.io_kind().unwrap_or(io::ErrorKind::Other),
         };
         io::Error::new(kind, error)
     }
