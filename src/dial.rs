@@ -92,7 +92,7 @@ impl Dialer {
     ///
     /// Refused are the fields of the handshake itself, and names and values that would break out of their line.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, InvalidRequest> {
-        ClientRequest::new("localhost", "/")?.header(name, value)?;
+        ClientRequest::new("localhost", "/")?.with_header(name, value)?;
         self.headers.push((name.into(), value.into()));
         Ok(self)
     }
@@ -176,7 +176,7 @@ impl Dialer {
         };
         let mut request = ClientRequest::new(&addr.host_header(), target);
         for (name, value) in &self.headers {
-            request = request.and_then(|request| request.header(name, value));
+            request = request.and_then(|request| request.with_header(name, value));
         }
         request.map_err(|error| Error::new(Phase::Address, error))
     }

@@ -43,7 +43,7 @@ impl fmt::Display for Phase {
 /// Why a connection or a listener could not be had: the phase that failed, for which address, and the cause.
 ///
 /// The cause is what [`source`](StdError::source) returns, in its own type: an [`AddrError`](crate::AddrError), an
-/// [`io::Error`], a [`TlsError`](crate::tls::TlsError), a [`HandshakeError`] or a [`TimedOut`].
+/// [`io::Error`], a [`ConnectError`](crate::ConnectError), a [`TlsError`](crate::tls::TlsError), a [`HandshakeError`] or a [`TimedOut`].
 #[derive(Debug)]
 pub struct Error {
     phase: Phase,
@@ -83,21 +83,17 @@ impl Error {
 
     /// Whether the time allowed ran out.
     pub fn is_timeout(&self) -> bool {
-        if self.cause.is::<TimedOut>() {
-            return true;
-        }
-        match self.cause.downcast_ref::<HandshakeError>() {
-            Some(HandshakeError::TimedOut(_)) => true,
-            _ => self.io_kind() == Some(io::ErrorKind::TimedOut),
-        }
+        self.causes().any(|cause| cause.is::<TimedOut>()) || self.io_kind() == Some(io::ErrorKind::TimedOut)
     }
 
-    /// The kind of the IO error that is the cause, or the cause of the handshake's failure.
+    /// The kind of the first IO error among the causes.
     fn io_kind(&self) -> Option<io::ErrorKind> {
-        match self.cause.downcast_ref::<HandshakeError>() {
-            Some(HandshakeError::Io(error)) => Some(error.kind()),
-            _ => self.cause.downcast_ref::<io::Error>().map(io::Error::kind),
-        }
+        self.causes().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+    }
+
+    /// The cause, the cause of the cause, and so on.
+    fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        std::iter::successors(self.source(), |&cause| cause.source())
     }
 }
 

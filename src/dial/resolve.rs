@@ -114,9 +114,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_an_error() {
-        for name in ["", "a\0b", "no such host"] {
-            let host = Host::Dns { name: name.into(), family: DnsFamily::Any };
-            assert!(block_on(resolve(&host, 80)).is_err(), "{name:?}");
-        }
+        let host = Host::Dns { name: "a\0b".into(), family: DnsFamily::Any };
+        assert!(block_on(resolve(&host, 80)).is_err());
     }
 }

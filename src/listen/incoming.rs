@@ -7,10 +7,11 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use multiaddr::{Multiaddr, Protocol};
+use multiaddr::Multiaddr;
 
 use super::options::Shared;
 use crate::Connection;
+use crate::addr::WsAddr;
 use crate::deadline::Deadline;
 use crate::dial::step;
 use crate::error::{Error, Phase};
@@ -59,21 +60,7 @@ impl Incoming {
 
     /// The client's address with the protocols it came by: `/ip4/<addr>/tcp/<port>/ws` or `.../tls/ws`.
     pub fn remote_multiaddr(&self) -> Multiaddr {
-        let mut addr = Multiaddr::empty();
-        match self.remote {
-            SocketAddr::V4(v4) => addr.push(Protocol::Ip4(*v4.ip())),
-            SocketAddr::V6(v6) => {
-                if v6.scope_id() != 0 {
-                    addr.push(Protocol::Ip6zone(v6.scope_id().to_string().into()));
-                }
-                addr.push(Protocol::Ip6(*v6.ip()));
-            }
-        }
-        addr.push(Protocol::Tcp(self.remote.port()));
-        if self.shared.tls.is_some() {
-            addr.push(Protocol::Tls);
-        }
-        addr.with(Protocol::Ws("/".into()))
+        WsAddr::for_socket(self.remote, self.shared.tls.is_some()).to_multiaddr()
     }
 
     /// The address that the client connected to.

@@ -113,7 +113,9 @@ impl Listener {
             _ => return Ok(vec![self.addr.to_multiaddr()]),
         };
         let hosts = interfaces::hosts(families).map_err(|error| self.error(error))?;
-        Ok(hosts.into_iter().map(|host| self.addr.clone().with_host(host).to_multiaddr()).collect())
+        let of = |host| self.addr.clone().with_host(host).ok().map(|addr| addr.to_multiaddr());
+        // An interface whose name no multiaddr can carry is left out.
+        Ok(hosts.into_iter().filter_map(of).collect())
     }
 
     /// The addresses that the sockets are bound to, wildcards as they are.
@@ -241,13 +243,48 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// The IP address of a socket as the host of a multiaddr.
-fn host_of(addr: SocketAddr) -> Host {
-    match addr {
-        SocketAddr::V4(v4) => Host::Ip4(*v4.ip()),
-        SocketAddr::V6(v6) => {
-            let zone = (v6.scope_id() != 0).then(|| v6.scope_id().to_string());
-            Host::Ip6 { addr: *v6.ip(), zone }
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    /// A listener as a name makes it that has two addresses here.
+    fn two_sockets() -> Listener {
+        let sockets = socket::bind_all(&["127.0.0.1:0", "[::1]:0"].map(|addr| addr.parse().unwrap()), 8).unwrap();
+        let shared = ListenOptions::new().shared(&"/dns/localhost/tcp/0/ws".parse().unwrap()).unwrap();
+        Listener::new(sockets, "/dns/localhost/tcp/0/ws".parse().unwrap(), shared).unwrap()
+    }
+
+    #[test]
+    fn every_socket_of_a_name_is_waited_for() {
+        let mut listener = two_sockets();
+        let addrs = listener.local_addrs().unwrap();
+        assert_eq!(addrs.len(), 2);
+        for addr in &addrs {
+            let accept = async { listener.accept().await.unwrap().local_addr().unwrap() };
+            let connect = async { TcpStream::connect(addr).unwrap() };
+            assert_eq!(block_on(future::zip(accept, connect)).0, *addr);
+        }
+        for addr in &addrs {
+            let accept = future::poll_fn(|cx| listener.poll_accept(cx));
+            let accept = async { accept.await.unwrap().local_addr().unwrap() };
+            let connect = async { TcpStream::connect(addr).unwrap() };
+            assert_eq!(block_on(future::zip(accept, connect)).0, *addr);
+        }
+    }
+
+    #[test]
+    fn a_busy_socket_does_not_starve_the_others() {
+        let listener = two_sockets();
+        let addrs = listener.local_addrs().unwrap();
+        let _clients: Vec<_> =
+            (0..6).flat_map(|_| addrs.iter().map(|addr| TcpStream::connect(addr).unwrap())).collect();
+        let accept = || block_on(listener.accept()).unwrap().local_addr().unwrap();
+        for _ in 0..6 {
+            assert_ne!(accept(), accept());
         }
     }
 }

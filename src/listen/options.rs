@@ -30,13 +30,11 @@ const BACKLOG: u32 = 1024;
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use ws_transport::ListenOptions;
-/// use ws_transport::handshake::http::{StatusCode, header};
+/// use ws_transport::handshake::http::StatusCode;
 ///
-/// let options = ListenOptions::new().with_max_head(8 * 1024).with_policy(|request| {
-///     match request.headers.get(header::ORIGIN) {
-///         Some(origin) if origin != "https://example.com" => Err(StatusCode::FORBIDDEN),
-///         _ => Ok(()),
-///     }
+/// let options = ListenOptions::new().with_max_head(8 * 1024).with_policy(|request| match request.origin() {
+///     None | Some("https://example.com") => Ok(()),
+///     Some(_) => Err(StatusCode::FORBIDDEN),
 /// });
 /// let listener = futures_lite::future::block_on(options.bind("/ip4/127.0.0.1/tcp/0/ws"))?;
 /// println!("{}", listener.addresses()?[0]);
@@ -87,13 +85,13 @@ impl ListenOptions {
         mut self,
         policy: impl Fn(&UpgradeRequest<'_>) -> Result<(), StatusCode> + Send + Sync + 'static,
     ) -> Self {
-        self.server = self.server.policy(Arc::new(policy));
+        self.server = self.server.with_policy(policy);
         self
     }
 
     /// Longest request head, in bytes; a longer one is answered with 431.
     pub fn with_max_head(mut self, bytes: usize) -> Self {
-        self.server = self.server.max_head(bytes);
+        self.server = self.server.with_max_head(bytes);
         self
     }
 
@@ -118,7 +116,7 @@ impl ListenOptions {
 
     /// Buffers and limits of the streams.
     pub fn with_stream_config(mut self, config: StreamConfig) -> Self {
-        self.server = self.server.stream(config);
+        self.server = self.server.with_stream(config);
         self
     }
 
@@ -153,17 +151,20 @@ impl ListenOptions {
         let bound = socket.local_addr().map_err(|error| Error::new(Phase::Listen, error))?;
         let addr = match addr.host() {
             Host::Dns { .. } => addr,
-            _ => addr.with_host(super::host_of(bound)),
+            _ => addr.with_socket(bound),
         };
         Listener::new(vec![socket], addr, shared)
     }
 
-    fn shared(&self, addr: &WsAddr) -> Result<Arc<Shared>, Error> {
+    pub(super) fn shared(&self, addr: &WsAddr) -> Result<Arc<Shared>, Error> {
         let tls = match addr.is_tls() {
             true => Some(self.tls.clone().ok_or_else(|| Error::new(Phase::Tls, TlsError::Unavailable))?),
             false => None,
         };
-        let server = self.server.clone().path(addr.http_path().map(Into::into));
+        let server = match addr.http_path() {
+            Some(path) => self.server.clone().with_path(path),
+            None => self.server.clone(),
+        };
         Ok(Arc::new(Shared { tls, server, timeout: self.timeout, keepalive: self.keepalive }))
     }
 }

@@ -167,13 +167,17 @@ mod tests {
 
     #[test]
     fn ipv4_and_ipv6_wildcards_share_a_port() {
-        let v6 = bind_all(&["[::]:0".parse().unwrap()], 8).unwrap();
-        let port = v6[0].local_addr().unwrap().port();
-        let v4 = bind_all(&[([0, 0, 0, 0], port).into()], 8).unwrap();
-        assert_eq!(v4[0].local_addr().unwrap().port(), port);
-        assert!(!is_dual_stack(&v6[0]));
+        // The port that the system gives the first may be somebody else's in the other family.
+        let pair = (0..20).find_map(|_| {
+            let v6 = bind_all(&["[::]:0".parse().unwrap()], 8).unwrap();
+            assert!(!is_dual_stack(&v6[0]));
+            let port = v6[0].local_addr().unwrap().port();
+            bind_all(&[([0, 0, 0, 0], port).into()], 8).ok()
+        });
+        assert!(pair.is_some());
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn all_addresses_get_the_port_chosen_for_the_first() {
         let addrs = ["127.0.0.1:0", "127.0.0.2:0", "[::1]:0"].map(|addr| addr.parse().unwrap());
