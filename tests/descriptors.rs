@@ -16,13 +16,11 @@ use std::time::{Duration, Instant};
 use futures_lite::StreamExt;
 use futures_lite::future::{self, block_on};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use ws_transport::tls::{Acceptor, Backend, Connector};
 use ws_transport::{Connection, Dialer, Error, ListenOptions, Listener, Phase};
 
 /// Time after which a test is considered to hang.
 const LONG: Duration = Duration::from_secs(60);
-
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 /// The tests of this file run one after the other, with the reactor's own descriptors open already.
 fn alone() -> MutexGuard<'static, ()> {
@@ -45,6 +43,18 @@ fn wait_for_descriptors(expected: usize) {
     }
 }
 
+fn has_tls() -> bool {
+    !Backend::compiled_in().is_empty()
+}
+
+/// A dialer that trusts everybody, where a backend is compiled in.
+fn tls_dialer() -> Dialer {
+    if !has_tls() {
+        return Dialer::new();
+    }
+    Dialer::new().with_tls(Connector::builder().dangerously_skip_verification().build().unwrap())
+}
+
 fn listen_v4(options: &ListenOptions) -> (Listener, SocketAddr) {
     let listener = block_on(options.bind("/ip4/127.0.0.1/tcp/0/ws")).unwrap();
     let addr = listener.local_addrs().unwrap()[0];
@@ -64,7 +74,10 @@ fn black_hole() -> (TcpListener, TcpStream) {
 }
 
 /// Polls until `reached`, which the dial must not outlive, and drops it there.
-fn drop_when(mut dial: Pin<Box<dyn Future<Output = Result<Connection, Error>> + '_>>, mut reached: impl FnMut() -> bool) {
+fn drop_when(
+    mut dial: Pin<Box<dyn Future<Output = Result<Connection, Error>> + '_>>,
+    mut reached: impl FnMut() -> bool,
+) {
     let start = Instant::now();
     while !reached() {
         assert!(block_on(future::poll_once(&mut dial)).is_none(), "the dial is done too early");
@@ -75,12 +88,13 @@ fn drop_when(mut dial: Pin<Box<dyn Future<Output = Result<Connection, Error>> + 
 #[test]
 fn dials_dropped_in_any_phase_leak_no_descriptor() {
     let _alone = alone();
-    let dialer = Dialer::new();
+    let dialer = tls_dialer();
     let (hole, _queued) = black_hole();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     silent.set_nonblocking(true).unwrap();
     let dark = format!("/ip4/127.0.0.1/tcp/{}/ws", hole.local_addr().unwrap().port());
     let ws = format!("/ip4/127.0.0.1/tcp/{}/ws", silent.local_addr().unwrap().port());
+    let wss = ws.replace("/ws", "/tls/ws");
     let baseline = descriptors();
 
     for _ in 0..20 {
@@ -93,17 +107,19 @@ fn dials_dropped_in_any_phase_leak_no_descriptor() {
         // In the connection.
         drop_when(Box::pin(dialer.dial(&dark)), || descriptors() > baseline);
         wait_for_descriptors(baseline);
-        // In the upgrade.
-        let mut peer = None;
-        let asked = || {
-            peer = peer.take().or_else(|| silent.accept().ok());
-            let Some((socket, _)) = &mut peer else { return false };
-            socket.set_nonblocking(true).unwrap();
-            socket.read(&mut [0; 4]).is_ok()
-        };
-        drop_when(Box::pin(dialer.dial(&ws)), asked);
-        drop(peer);
-        wait_for_descriptors(baseline);
+        // In the upgrade, and in TLS.
+        for addr in [&ws, &wss].into_iter().take(if has_tls() { 2 } else { 1 }) {
+            let mut peer = None;
+            let asked = || {
+                peer = peer.take().or_else(|| silent.accept().ok());
+                let Some((socket, _)) = &mut peer else { return false };
+                socket.set_nonblocking(true).unwrap();
+                socket.read(&mut [0; 4]).is_ok()
+            };
+            drop_when(Box::pin(dialer.dial(addr)), asked);
+            drop(peer);
+            wait_for_descriptors(baseline);
+        }
     }
 }
 
@@ -113,9 +129,13 @@ fn dials_that_run_out_of_time_leak_no_descriptor() {
     let (hole, _queued) = black_hole();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let baseline = descriptors();
-    let dialer = Dialer::new().with_timeout(Duration::from_millis(50));
-    for (listener, phase) in [(&hole, Phase::Connect), (&silent, Phase::Handshake)] {
-        let addr = format!("/ip4/127.0.0.1/tcp/{}/ws", listener.local_addr().unwrap().port());
+    let dialer = tls_dialer().with_timeout(Duration::from_secs(1));
+    let mut phases = vec![(&hole, "ws", Phase::Connect), (&silent, "ws", Phase::Handshake)];
+    if has_tls() {
+        phases.push((&silent, "tls/ws", Phase::Tls));
+    }
+    for (listener, rest, phase) in phases {
+        let addr = format!("/ip4/127.0.0.1/tcp/{}/{rest}", listener.local_addr().unwrap().port());
         let error = block_on(dialer.dial(&addr)).unwrap_err();
         assert_eq!(error.phase(), phase, "{error}");
         wait_for_descriptors(baseline);
@@ -128,7 +148,20 @@ fn hundreds_of_clients_that_never_finish_hold_up_nobody_and_are_closed_in_time()
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum.or(Some(4096)), ..limit }).unwrap();
 
-    let (listener, addr) = listen_v4(&ListenOptions::new().with_handshake_timeout(Duration::from_secs(2)));
+    let options = ListenOptions::new().with_handshake_timeout(Duration::from_secs(3));
+    never_finish(&options, "ws");
+    if has_tls() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let acceptor = Acceptor::builder(made.cert.pem(), made.signing_key.serialize_pem()).build().unwrap();
+        never_finish(&options.with_tls(acceptor), "tls/ws");
+    }
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+fn never_finish(options: &ListenOptions, rest: &str) {
+    let listener = block_on(options.bind(format!("/ip4/127.0.0.1/tcp/0/{rest}"))).unwrap();
+    let dialed = listener.addresses().unwrap().remove(0);
+    let addr = listener.local_addrs().unwrap()[0];
     let mut connections = listener.connections().with_handshakes(1000);
     let baseline = descriptors();
     let texts: [&[u8]; 4] = [b"", b"\x16\x03\x01\xff\xff", b"GET / HTTP/1.1\r\nHos", b"\0garbage\r\n\r\n"];
@@ -139,17 +172,17 @@ fn hundreds_of_clients_that_never_finish_hold_up_nobody_and_are_closed_in_time()
             client
         })
         .collect();
-    let mut good = TcpStream::connect(addr).unwrap();
-    good.write_all(REQUEST).unwrap();
 
     let mut served = 0;
-    block_on(async {
+    let serve = async {
         for _ in 0..=bad.len() {
             served += usize::from(connections.next().await.unwrap().is_ok());
         }
-    });
+    };
+    let (good, ()) = block_on(future::zip(tls_dialer().dial(&dialed), serve));
+    good.unwrap();
     assert_eq!(served, 1);
-    drop((bad, good));
+    drop(bad);
     wait_for_descriptors(baseline);
 }
 

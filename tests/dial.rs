@@ -177,7 +177,7 @@ fn a_refusal_is_told_with_its_status_and_fields() {
 #[test]
 fn a_silent_server_costs_the_time_allowed_and_the_error_tells_the_phase() {
     let (_silent, addr) = raw("ws");
-    let error = block_on(Dialer::new().with_timeout(Duration::from_millis(100)).dial(&addr)).unwrap_err();
+    let error = block_on(Dialer::new().with_timeout(Duration::from_secs(1)).dial(&addr)).unwrap_err();
     assert_eq!(error.phase(), Phase::Handshake);
     assert!(error.is_timeout());
     assert_eq!(error.address().unwrap().to_string(), addr);
