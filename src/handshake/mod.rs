@@ -33,6 +33,8 @@
 mod client;
 mod head;
 mod server;
+#[cfg(test)]
+mod wire;
 
 pub use client::{ClientRequest, InvalidRequest, client};
 pub use server::{Policy, ServerOptions, UpgradeRequest, server};
