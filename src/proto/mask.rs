@@ -1,0 +1,160 @@
+//! Masking (RFC 6455 §5.3): every byte is XORed with the byte of a four-byte key whose turn it is.
+
+/// Bytes masked per step: the compiler turns a step into a few vector instructions.
+const BLOCK: usize = 64;
+
+/// A masking key and how far along it we are.
+///
+/// ```
+/// use ws_transport::proto::Mask;
+///
+/// // RFC 6455 §5.7: a masked "Hello".
+/// let mut payload = *b"\x7f\x9f\x4d\x51\x58";
+/// Mask::new([0x37, 0xfa, 0x21, 0x3d]).apply(&mut payload);
+/// assert_eq!(&payload, b"Hello");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mask {
+    /// Turned so that its first byte is for the next byte of the payload.
+    key: [u8; 4],
+}
+
+impl Mask {
+    /// A mask at the start of its payload.
+    pub const fn new(key: [u8; 4]) -> Self {
+        Mask { key }
+    }
+
+    /// Masks or unmasks the next bytes of the payload in place.
+    pub fn apply(&mut self, payload: &mut [u8]) {
+        let word = self.word();
+        let len = payload.len();
+        let (blocks, tail) = payload.as_chunks_mut::<BLOCK>();
+        for block in blocks {
+            xor_block(block, word);
+        }
+        self.xor_tail(tail);
+        self.advance(len);
+    }
+
+    /// Masks or unmasks the next bytes of the payload from `from` to `to`, as many as the shorter of the two holds.
+    pub fn copy(&mut self, from: &[u8], to: &mut [u8]) {
+        let word = self.word();
+        let len = from.len().min(to.len());
+        let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) else { return };
+        let (from_blocks, from_tail) = from.as_chunks::<BLOCK>();
+        let (to_blocks, to_tail) = to.as_chunks_mut::<BLOCK>();
+        for (from, to) in from_blocks.iter().zip(to_blocks) {
+            let mut block = *from;
+            xor_block(&mut block, word);
+            *to = block;
+        }
+        to_tail.copy_from_slice(from_tail);
+        self.xor_tail(to_tail);
+        self.advance(len);
+    }
+
+    /// Masks or unmasks the next `len` bytes of the payload, which begin at `from` in `buf`, and moves them down to `to`.
+    ///
+    /// What does not lie inside `buf`, or would be moved up, is left alone.
+    pub fn shift(&mut self, buf: &mut [u8], from: usize, to: usize, len: usize) {
+        let word = self.word();
+        // The gap between the two stays the same, so that the walk needs one index only.
+        let Some(gap) = from.checked_sub(to) else { return };
+        let Some(area) = buf.get_mut(to..).and_then(|area| area.get_mut(..gap.saturating_add(len))) else { return };
+        let mut at = 0usize;
+        while let Some(end) = at.checked_add(BLOCK).filter(|end| *end <= len) {
+            let source = at.saturating_add(gap);
+            let Some(mut block) = area.get(source..).and_then(|rest| rest.first_chunk::<BLOCK>()).copied() else {
+                break;
+            };
+            xor_block(&mut block, word);
+            let Some(target) = area.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<BLOCK>()) else { break };
+            *target = block;
+            at = end;
+        }
+        area.copy_within(at.saturating_add(gap).., at);
+        if let Some(tail) = area.get_mut(at..len) {
+            self.xor_tail(tail);
+        }
+        self.advance(len);
+    }
+
+    /// The key twice, as it lies in memory.
+    fn word(self) -> u64 {
+        let [a, b, c, d] = self.key;
+        u64::from_ne_bytes([a, b, c, d, a, b, c, d])
+    }
+
+    /// Masks fewer than [`BLOCK`] bytes without moving along the key.
+    fn xor_tail(self, tail: &mut [u8]) {
+        let word = self.word();
+        let (words, rest) = tail.as_chunks_mut::<8>();
+        for bytes in words {
+            *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+        }
+        for (byte, key) in rest.iter_mut().zip(word.to_ne_bytes()) {
+            *byte ^= key;
+        }
+    }
+
+    fn advance(&mut self, len: usize) {
+        self.key.rotate_left(len & 3);
+    }
+}
+
+#[inline(always)]
+fn xor_block(block: &mut [u8; BLOCK], word: u64) {
+    let (words, _) = block.as_chunks_mut::<8>();
+    for bytes in words {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn byte_by_byte(key: [u8; 4], bytes: &[u8]) -> Vec<u8> {
+        bytes.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_masks_alike(
+            key: [u8; 4],
+            bytes in proptest::collection::vec(any::<u8>(), 0..400),
+            cuts in proptest::collection::vec(0usize..400, 0..6),
+        ) {
+            let expected = byte_by_byte(key, &bytes);
+            let mut ends: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            ends.push(bytes.len());
+            ends.sort_unstable();
+
+            let (mut in_place, mut copied) = (bytes.clone(), vec![0; bytes.len()]);
+            let (mut mask, mut copy_mask) = (Mask::new(key), Mask::new(key));
+            let mut start = 0;
+            for end in ends {
+                mask.apply(&mut in_place[start..end]);
+                copy_mask.copy(&bytes[start..end], &mut copied[start..end]);
+                start = end;
+            }
+            prop_assert_eq!(&in_place, &expected);
+            prop_assert_eq!(&copied, &expected);
+            prop_assert_eq!(mask, copy_mask);
+        }
+
+        #[test]
+        fn a_shift_masks_and_moves(key: [u8; 4], bytes in proptest::collection::vec(any::<u8>(), 0..400), gap in 0usize..200, to in 0usize..9) {
+            let mut buf = vec![0xEE; to + gap];
+            buf.extend_from_slice(&bytes);
+            buf.extend_from_slice(b"after");
+            let mut mask = Mask::new(key);
+            mask.shift(&mut buf, to + gap, to, bytes.len());
+            prop_assert_eq!(&buf[to..to + bytes.len()], &byte_by_byte(key, &bytes)[..]);
+            prop_assert!(buf.ends_with(b"after"));
+            prop_assert!(buf[..to].iter().all(|byte| *byte == 0xEE));
+        }
+    }
+}

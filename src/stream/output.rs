@@ -1,0 +1,288 @@
+//! What goes out: coalesced writes, Pongs and the Close, in one bounded buffer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::AsyncWrite;
+
+use super::fault::Failure;
+use super::pool;
+use crate::config::StreamConfig;
+use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
+
+/// Unmasked writes of at least this many bytes go out from the caller's slice, without a copy.
+///
+/// Below, a frame and a send of their own cost more than the copy that lets them share one.
+const DIRECT_WRITE: usize = 8 * 1024;
+
+/// Most frames in one vectored write.
+const MAX_DIRECT_FRAMES: usize = 8;
+
+/// The sending half of a stream.
+#[derive(Debug)]
+pub(super) struct Output {
+    encoder: Encoder,
+    role: Role,
+    size: usize,
+    /// Whether the IO was given bytes since it was last flushed.
+    unflushed: bool,
+    /// Whether the IO takes more than the first slice of a vectored write.
+    vectored: bool,
+    /// Payload of the one Pong that is owed.
+    pong: Option<Vec<u8>>,
+    close: CloseState,
+    /// Set once: the IO failed.
+    failure: Option<Failure>,
+}
+
+/// How far the Close frame has come.
+#[derive(Debug, Default)]
+enum CloseState {
+    /// Data may be written.
+    #[default]
+    Open,
+    /// To be sent after what is buffered, with this payload.
+    Owed(Vec<u8>),
+    /// In the buffer, or sent: nothing may follow (RFC 6455 §5.5.1).
+    Encoded,
+}
+
+impl Output {
+    pub(super) fn new(role: Role, config: &StreamConfig) -> Self {
+        Output {
+            encoder: Encoder::new(role),
+            role,
+            size: config.write_buffer(),
+            unflushed: false,
+            vectored: true,
+            pong: None,
+            close: CloseState::Open,
+            failure: None,
+        }
+    }
+
+    /// Whether data may be written: an IO that failed and a stream that is closed take none.
+    pub(super) fn check_open(&self) -> io::Result<()> {
+        self.check_io()?;
+        match self.close {
+            CloseState::Open => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the stream is closed for writing")),
+        }
+    }
+
+    /// Whether the IO is still usable.
+    pub(super) fn check_io(&self) -> io::Result<()> {
+        self.failure.as_ref().map_or(Ok(()), |failure| Err(failure.to_error()))
+    }
+
+    /// Whether anything waits to be sent or flushed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.encoder.is_empty() && !self.unflushed && !self.owes_control()
+    }
+
+    /// Whether nothing is in the buffer, and nothing waits for room in it.
+    pub(super) fn is_drained(&self) -> bool {
+        self.encoder.is_empty() && !self.owes_control()
+    }
+
+    /// Whether there may be data that the peer has not got: buffered, or held back by the IO.
+    pub(super) fn holds_data(&self) -> bool {
+        !self.encoder.is_empty() || self.unflushed
+    }
+
+    /// Whether a control frame waits for room in the buffer.
+    pub(super) fn owes_control(&self) -> bool {
+        self.pong.is_some() || matches!(self.close, CloseState::Owed(_))
+    }
+
+    /// Owes a Pong, in place of the one that was owed before; none after a Close.
+    pub(super) fn owe_pong(&mut self, payload: Vec<u8>) {
+        if matches!(self.close, CloseState::Open) {
+            self.pong = Some(payload);
+        }
+    }
+
+    /// Owes a Close; `false` if one was owed or sent before.
+    pub(super) fn owe_close(&mut self, frame: Option<&CloseFrame>) -> bool {
+        let open = matches!(self.close, CloseState::Open);
+        if open {
+            self.close = CloseState::Owed(frame.map(CloseFrame::to_payload).unwrap_or_default());
+        }
+        open
+    }
+
+    /// Takes as many bytes as the buffer has room for.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
+        self.attach();
+        self.encoder.write(bytes, masking_key)
+    }
+
+    /// Whether so many bytes are better sent from where they are.
+    pub(super) fn prefers_direct(&self, len: usize) -> bool {
+        self.role == Role::Server
+            && len >= DIRECT_WRITE
+            && self.vectored
+            && self.encoder.is_empty()
+            && !self.owes_control()
+    }
+
+    /// Sends frames from the caller's slice and says how many bytes of it were taken.
+    ///
+    /// A frame that the IO took in part is completed from the buffer, which it fits; one that it took nothing of was not
+    /// promised to the peer and is not counted.
+    pub(super) fn poll_direct<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // As large as the buffer, header included: a TLS record each, by default.
+        let mut headers = [([0; Header::MAX_LEN], 0, &[][..]); MAX_DIRECT_FRAMES];
+        let mut slices = [IoSlice::new(&[]); 2 * MAX_DIRECT_FRAMES];
+        let chunks = bytes.chunks(self.size.saturating_sub(4));
+        let mut count = 0;
+        for ((header, header_len, payload), chunk) in headers.iter_mut().zip(chunks) {
+            *header_len =
+                Header { fin: true, opcode: OpCode::Binary, mask: None, len: chunk.len() as u64 }.encode(header);
+            *payload = chunk;
+            count += 1;
+        }
+        let frames = headers.get(..count).unwrap_or_default();
+        for (pair, (header, header_len, payload)) in slices.chunks_exact_mut(2).zip(frames) {
+            if let [first, second] = pair {
+                *first = IoSlice::new(header.get(..*header_len).unwrap_or_default());
+                *second = IoSlice::new(payload);
+            }
+        }
+        let result = ready!(Pin::new(io).poll_write_vectored(cx, slices.get(..2 * count).unwrap_or_default()));
+        let mut sent = match result {
+            Ok(0) => return Poll::Ready(Err(self.fail(io::ErrorKind::WriteZero.into()))),
+            Ok(sent) => sent,
+            Err(error) => return Poll::Ready(Err(self.fail(error))),
+        };
+        self.unflushed = true;
+
+        let mut taken = 0;
+        for (header, header_len, payload) in frames {
+            if sent == 0 {
+                break;
+            }
+            let header = header.get(..*header_len).unwrap_or_default();
+            let (header_rest, payload_rest) = match sent.checked_sub(header.len()) {
+                None => (header.get(sent..).unwrap_or_default(), *payload),
+                Some(sent) => (&[][..], payload.get(sent..).unwrap_or_default()),
+            };
+            // An IO that takes the header alone does not do vectored writes: each would cost it a record or a segment.
+            self.vectored &= sent != header.len();
+            if !(header_rest.is_empty() && payload_rest.is_empty()) {
+                self.attach();
+                self.encoder.append(header_rest);
+                self.encoder.append(payload_rest);
+            }
+            taken += payload.len();
+            sent = sent.saturating_sub(header.len() + payload.len());
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Sends all that is buffered, and control frames that are owed; then the buffer is given back.
+    pub(super) fn poll_drain<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check_io()?;
+        self.encoder.seal();
+        loop {
+            self.encode_control();
+            let output = self.encoder.output();
+            if output.is_empty() {
+                break;
+            }
+            match ready!(Pin::new(&mut *io).poll_write(cx, output)) {
+                Ok(0) => return Poll::Ready(Err(self.fail(io::ErrorKind::WriteZero.into()))),
+                Ok(len) => self.encoder.advance(len),
+                Err(error) => return Poll::Ready(Err(self.fail(error))),
+            }
+            self.unflushed = true;
+        }
+        if let Some(buf) = self.encoder.detach() {
+            pool::give(buf);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// As [`poll_drain`](Self::poll_drain), and flushes the IO, which may hold bytes back itself (TLS does).
+    pub(super) fn poll_flush<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(io, cx))?;
+        if self.unflushed {
+            match ready!(Pin::new(io).poll_flush(cx)) {
+                Ok(()) => self.unflushed = false,
+                Err(error) => return Poll::Ready(Err(self.fail(error))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// [`poll_flush`](Self::poll_flush), or [`poll_drain`](Self::poll_drain) only.
+    pub(super) fn poll<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        flush: bool,
+    ) -> Poll<io::Result<()>> {
+        if flush { self.poll_flush(io, cx) } else { self.poll_drain(io, cx) }
+    }
+
+    /// Notes that the IO failed: what is buffered will never be sent.
+    pub(super) fn fail(&mut self, error: io::Error) -> io::Error {
+        let failure = self.failure.insert(Failure::new(error));
+        let error = failure.to_error();
+        self.encoder.clear();
+        self.pong = None;
+        if let Some(buf) = self.encoder.detach() {
+            pool::give(buf);
+        }
+        error
+    }
+
+    /// Whether the IO failed because the peer is gone.
+    pub(super) fn is_disconnected(&self) -> bool {
+        self.failure.as_ref().is_some_and(Failure::is_disconnect)
+    }
+
+    /// Moves control frames that are owed into the buffer, as far as there is room.
+    fn encode_control(&mut self) {
+        if !self.owes_control() {
+            return;
+        }
+        self.attach();
+        if let Some(payload) = &self.pong
+            && self.encoder.control(OpCode::Pong, payload, masking_key)
+        {
+            self.pong = None;
+        }
+        if let CloseState::Owed(payload) = &self.close
+            && self.pong.is_none()
+            && self.encoder.control(OpCode::Close, payload, masking_key)
+        {
+            self.close = CloseState::Encoded;
+        }
+    }
+
+    fn attach(&mut self) {
+        if !self.encoder.is_attached() {
+            self.encoder.attach(pool::take(self.size));
+        }
+    }
+}
+
+/// A masking key nobody can foresee (RFC 6455 §10.3): from a cryptographically strong generator, seeded by the system.
+fn masking_key() -> [u8; 4] {
+    rand::random()
+}
