@@ -78,7 +78,7 @@ where
             status if status.is_informational() => {}
             status => {
                 let headers = response.into_parts().0.headers;
-                return Err(HandshakeError::Refused(Refusal { status, headers }));
+                return Err(HandshakeError::Refused(Box::new(Refusal { status, headers })));
             }
         }
     }

@@ -88,7 +88,7 @@ where
         Err(cause) => {
             let (refusal, answer) = encode_refusal(&cause, reader.head().starts_with(b"HEAD "));
             refuse(io, &answer, deadline).await;
-            Err(HandshakeError::Rejected { refusal, cause })
+            Err(HandshakeError::Rejected { refusal: Box::new(refusal), cause })
         }
     }
 }
