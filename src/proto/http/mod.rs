@@ -34,8 +34,8 @@ pub(crate) struct HeadScanner {
 enum State {
     /// Within the method, a token (RFC 9112 §3.1).
     Method,
-    /// Within `HTTP/`, of which this many bytes are there.
-    Status(usize),
+    /// Within `HTTP/`, of which this is still to come.
+    Status(&'static [u8]),
     Line,
     Cr,
     LineStart,
@@ -50,33 +50,30 @@ impl HeadScanner {
 
     /// Scans a response head.
     pub(crate) fn response() -> Self {
-        HeadScanner { state: State::Status(0), scanned: 0 }
+        HeadScanner { state: State::Status(b"HTTP/"), scanned: 0 }
     }
 
     /// Takes the next bytes; `Some(n)` says that the head ends with the first `n` of them.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        const NAME: &[u8] = b"HTTP/";
-        for (i, &byte) in bytes.iter().enumerate() {
+        for (taken, &byte) in (1..).zip(bytes) {
             self.state = match (self.state, byte) {
                 (State::Method, b' ') if self.scanned > 0 => State::Line,
                 (State::Method, _) if is_token_byte(byte) => State::Method,
-                (State::Status(n), _) if NAME.get(n) == Some(&byte) => match n + 1 {
-                    n if n == NAME.len() => State::Line,
-                    n => State::Status(n),
-                },
+                (State::Status([last]), _) if byte == *last => State::Line,
+                (State::Status([next, rest @ ..]), _) if byte == *next => State::Status(rest),
                 (State::Line, b'\r') => State::Cr,
                 (State::Cr, b'\n') => State::LineStart,
                 (State::LineStart, b'\r') => State::LastCr,
                 (State::LastCr, b'\n') => {
-                    self.scanned += 1;
-                    return Ok(Some(i + 1));
+                    self.scanned = self.scanned.saturating_add(1);
+                    return Ok(Some(taken));
                 }
                 // RFC 9112 §5.2: a server MUST refuse a folded line or unfold it.
                 (State::LineStart, b' ' | b'\t') => return Err(HeadError::FoldedLine),
                 (State::Line | State::LineStart, b'\t' | b' '..=b'~' | 0x80..) => State::Line,
                 _ => return Err(HeadError::Byte { byte, at: self.scanned }),
             };
-            self.scanned += 1;
+            self.scanned = self.scanned.saturating_add(1);
         }
         Ok(None)
     }

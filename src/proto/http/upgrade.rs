@@ -231,8 +231,9 @@ fn normalized(path: &[u8]) -> impl Iterator<Item = (u8, bool)> + '_ {
 
 fn hex_value(digit: u8) -> u8 {
     match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20).wrapping_sub(b'a' - 10),
+        b'0'..=b'9' => digit & 0x0f,
+        // The letters of either case end in 1 to 6.
+        _ => (digit & 0x0f).saturating_add(9),
     }
 }
 
