@@ -122,3 +122,24 @@ impl From<Error> for io::Error {
         io::Error::new(kind, error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_handshake_out_of_time_is_a_timeout() {
+        let late = TimedOut { after: Duration::ZERO };
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        for (cause, kind) in [
+            (HandshakeError::TimedOut(late), io::ErrorKind::TimedOut),
+            (HandshakeError::Io(late.into()), io::ErrorKind::TimedOut),
+            (HandshakeError::Io(reset), io::ErrorKind::ConnectionReset),
+        ] {
+            let error = Error::new(Phase::Handshake, cause);
+            assert_eq!(error.is_timeout(), kind == io::ErrorKind::TimedOut);
+            assert_eq!(io::Error::from(error).kind(), kind);
+        }
+    }
+}

@@ -78,7 +78,7 @@ where
             status if status.is_informational() => {}
             status => {
                 let headers = response.into_parts().0.headers;
-                return Err(HandshakeError::Refused(Refusal { status, headers }));
+                return Err(HandshakeError::Refused(Box::new(Refusal { status, headers })));
             }
         }
     }
@@ -188,6 +188,171 @@ impl std::error::Error for InvalidRequest {
             InvalidRequest::HeaderName(error) => Some(error),
             InvalidRequest::HeaderValue(error) => Some(error),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::http::header;
+    use super::super::wire::{Then, Wire};
+    use super::super::{HeadError, ResponseError};
+    use super::*;
+    use crate::proto::http::parse_request;
+    use crate::proto::http::upgrade::{accept_request, encode_switching_protocols};
+    use futures_lite::future::block_on;
+    use proptest::prelude::*;
+    use std::io;
+
+    fn request() -> ClientRequest {
+        ClientRequest::new("example.com", "/chat").expect("good")
+    }
+
+    /// A 101 that answers `request`.
+    fn granted(request: &str) -> Vec<u8> {
+        let request = parse_request(request.as_bytes()).expect("good");
+        encode_switching_protocols(&accept_request(&request, Some("/chat")).expect("accepted"))
+    }
+
+    fn refused_by(response: &'static [u8], then: Then) -> HandshakeError {
+        let mut wire = Wire::responding(|_| vec![response.to_vec()], then);
+        block_on(negotiate(&mut wire, &request())).expect_err("refused")
+    }
+
+    #[test]
+    fn what_comes_in_the_segment_of_the_101_is_kept() {
+        let mut wire = Wire::responding(|request| vec![[granted(request), b"early".to_vec()].concat()], Then::Silence);
+        assert_eq!(block_on(negotiate(&mut wire, &request())).expect("granted"), b"early");
+        assert!(!wire.closed);
+    }
+
+    #[test]
+    fn every_request_has_a_fresh_key() {
+        let key = || {
+            let mut wire = Wire::new([b"HTTP/1.1 404 x\r\n\r\n"], Then::Silence);
+            block_on(negotiate(&mut wire, &request())).expect_err("refused");
+            let request = parse_request(&wire.output).expect("good");
+            request.headers()[header::SEC_WEBSOCKET_KEY].clone()
+        };
+        let (first, second) = (key(), key());
+        assert_eq!(first.len(), 24);
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn interim_responses_are_skipped_within_the_cap() {
+        let interim = "HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+        let respond = move |request: &str| vec![interim.into(), granted(request), b"early".to_vec()];
+        let mut wire = Wire::responding(respond, Then::Silence);
+        assert_eq!(block_on(negotiate(&mut wire, &request())).expect("granted"), b"");
+
+        let endless = interim.repeat(1000);
+        let mut wire = Wire::responding(move |_| vec![endless.into()], Then::Silence);
+        let error = block_on(negotiate(&mut wire, &request())).expect_err("endless");
+        assert!(matches!(error, HandshakeError::InvalidResponse(ResponseError::Head(HeadError::TooLarge { .. }))));
+        assert_eq!(wire.received, MAX_RESPONSE_HEAD);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_101_is_refused_with_status_and_fields() {
+        for (response, status) in [
+            (&b"HTTP/1.1 403 Forbidden\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno"[..], 403),
+            (b"HTTP/1.0 404 Not Found\r\nRetry-After: 7\r\n\r\n", 404),
+            (b"HTTP/1.1 200 OK\r\nRetry-After: 7\r\n\r\n", 200),
+            (b"HTTP/1.1 302\r\nRetry-After: 7\r\n\r\n", 302),
+        ] {
+            let HandshakeError::Refused(refusal) = refused_by(response, Then::Silence) else { panic!("{status}") };
+            assert_eq!(refusal.status, status);
+            assert_eq!(refusal.headers["retry-after"], "7");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_invalid_response() {
+        for response in [
+            &b"\x15\x03\x03\x00\x02\x02\x46"[..],
+            b"SSH-2.0-OpenSSH\r\n",
+            b"HTTP/1.1 101 Switching Protocols\n",
+            b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        ] {
+            let error = refused_by(response, Then::Silence);
+            assert!(matches!(error, HandshakeError::InvalidResponse(_)), "{response:?}: {error}");
+            assert!(std::error::Error::source(&error).is_some());
+            assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn a_head_beyond_the_cap_ends_at_it() {
+        let mut wire = Wire::new(b"HTTP/1.1 101 x\r\nA: ".chunks(1).chain([&[b'a'; 1 << 20][..]]), Then::Silence);
+        let error = block_on(negotiate(&mut wire, &request())).expect_err("too large");
+        assert!(matches!(error, HandshakeError::InvalidResponse(ResponseError::Head(HeadError::TooLarge { .. }))));
+        assert_eq!(wire.received, MAX_RESPONSE_HEAD);
+    }
+
+    #[test]
+    fn the_end_of_the_connection_is_unexpected() {
+        for response in [&b""[..], b"HTTP/1.1 101 Swi"] {
+            let HandshakeError::Io(error) = refused_by(response, Then::Eof) else { panic!("an IO error") };
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn a_silent_server_is_given_up_and_extreme_times_do_not_panic() {
+        for timeout in [Duration::ZERO, Duration::from_millis(1)] {
+            let mut wire = Wire::new([b"HTTP/1.1 101 "], Then::Silence);
+            let error = block_on(negotiate(&mut wire, &request().with_timeout(timeout))).expect_err("silent");
+            assert!(matches!(error, HandshakeError::TimedOut(late) if late.after == timeout), "{error}");
+        }
+        let mut wire = Wire::responding(|request| vec![granted(request)], Then::Silence);
+        block_on(negotiate(&mut wire, &request().with_timeout(Duration::MAX))).expect("granted");
+    }
+
+    #[test]
+    fn a_request_cannot_be_split_and_the_handshake_not_be_overridden() {
+        for (host, target) in [("", "/"), ("a\r\nb: c", "/"), ("a b", "/"), ("u@a", "/"), ("a", ""), ("a", "b")] {
+            assert!(ClientRequest::new(host, target).is_err(), "{host} {target}");
+        }
+        for target in ["/ HTTP/1.1\r\nHost: b", "/a b", "/a#b", "/a\0", "http://a/"] {
+            assert!(matches!(ClientRequest::new("a", target), Err(InvalidRequest::Target)), "{target}");
+        }
+        for name in ["", "a b", "a:", "a\r\nb", "\u{e9}"] {
+            assert!(matches!(request().with_header(name, "x"), Err(InvalidRequest::HeaderName(_))), "{name}");
+        }
+        for value in ["a\r\nb: c", "a\n", "\0", "\u{7f}"] {
+            assert!(matches!(request().with_header("X", value), Err(InvalidRequest::HeaderValue(_))), "{value}");
+        }
+        for name in ["host", "Upgrade", "CONNECTION", "Content-Length", "transfer-encoding", "Sec-WebSocket-Extensions"]
+        {
+            assert!(matches!(request().with_header(name, "x"), Err(InvalidRequest::Reserved(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn own_fields_are_sent_as_given_and_shown_to_nobody_else() {
+        let request = request().with_header("X-Token", "s3cret").and_then(|request| request.with_header("x-token", ""));
+        let request = request.expect("good");
+        let mut wire = Wire::new([b"HTTP/1.1 404 x\r\n\r\n"], Then::Silence);
+        block_on(negotiate(&mut wire, &request)).expect_err("refused");
+        assert!(wire.text().ends_with("\r\nX-Token: s3cret\r\nx-token: \r\n\r\n"), "{}", wire.text());
+        assert!(!format!("{request:?}").contains("s3cret"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_of_the_response_gives_the_same(chunk in 1..200_usize, early in "[a-z]{0,40}") {
+            let expected = early.clone();
+            let respond = move |request: &str| {
+                let response = [granted(request), early.into_bytes()].concat();
+                response.chunks(chunk).map(<[u8]>::to_vec).collect()
+            };
+            let mut wire = Wire::responding(respond, Then::Silence);
+            let early = block_on(negotiate(&mut wire, &request())).expect("granted");
+            prop_assert_eq!(&early[..], &expected.as_bytes()[..early.len()]);
+            prop_assert_eq!(wire.input_left() + early.len(), expected.len());
         }
     }
 }

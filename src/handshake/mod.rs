@@ -33,6 +33,8 @@
 mod client;
 mod head;
 mod server;
+#[cfg(test)]
+mod wire;
 
 pub use client::{ClientRequest, InvalidRequest, client};
 pub use server::{Policy, ServerOptions, UpgradeRequest, server};
@@ -57,7 +59,7 @@ pub enum HandshakeError {
     /// The connection failed, or ended within the handshake (`UnexpectedEof`).
     Io(io::Error),
     /// As client: the server answered, and it was not 101.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// As client: what the server answered is no HTTP, or a 101 that RFC 6455 §4.1 forbids to accept.
     InvalidResponse(ResponseError),
     /// As server: the request was refused.
@@ -65,7 +67,7 @@ pub enum HandshakeError {
     /// The answer was sent as far as the peer and the time allowed it.
     Rejected {
         /// What we answered.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
         /// Why.
         cause: RequestError,
     },
@@ -121,5 +123,27 @@ impl From<HandshakeError> for io::Error {
             HandshakeError::TimedOut(_) => io::ErrorKind::TimedOut,
         };
         io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn as_io_errors_failures_keep_their_kind_and_themselves() {
+        let late = HandshakeError::TimedOut(TimedOut { after: Duration::ZERO });
+        let reset = HandshakeError::Io(io::ErrorKind::ConnectionReset.into());
+        let invalid = HandshakeError::InvalidResponse(ResponseError::HttpVersion);
+        for (error, kind, ours) in [
+            (late, io::ErrorKind::TimedOut, true),
+            (reset, io::ErrorKind::ConnectionReset, false),
+            (invalid, io::ErrorKind::InvalidData, true),
+        ] {
+            let error = io::Error::from(error);
+            assert_eq!(error.kind(), kind);
+            assert_eq!(error.get_ref().is_some_and(|inner| inner.is::<HandshakeError>()), ours);
+        }
     }
 }

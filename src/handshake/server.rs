@@ -88,7 +88,7 @@ where
         Err(cause) => {
             let (refusal, answer) = encode_refusal(&cause, reader.head().starts_with(b"HEAD "));
             refuse(io, &answer, deadline).await;
-            Err(HandshakeError::Rejected { refusal, cause })
+            Err(HandshakeError::Rejected { refusal: Box::new(refusal), cause })
         }
     }
 }
@@ -298,5 +298,199 @@ impl fmt::Debug for ServerOptions {
             .field("timeout", &self.timeout)
             .field("stream", &self.stream)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{Then, Wire};
+    use super::super::{FieldError, HeadError};
+    use super::*;
+    use crate::proto::http::parse_response;
+    use futures_lite::future::block_on;
+    use proptest::prelude::*;
+
+    const GOOD: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Origin: https://example.com\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+
+    const GRANTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+    fn run(wire: &mut Wire, options: &ServerOptions) -> Result<Vec<u8>, HandshakeError> {
+        block_on(negotiate(wire, options, Deadline::after(options.timeout)))
+    }
+
+    /// The cause of a rejection, after a look at the answer.
+    fn rejected(wire: &mut Wire, options: &ServerOptions) -> (u16, RequestError) {
+        match run(wire, options) {
+            Err(HandshakeError::Rejected { refusal, cause }) => {
+                assert_eq!(refusal.status, cause.status());
+                assert!(wire.text().starts_with(&format!("HTTP/1.1 {}\r\n", refusal.status)), "{}", wire.text());
+                assert_eq!(wire.flushed, wire.output.len());
+                (refusal.status.as_u16(), cause)
+            }
+            other => panic!("not rejected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_granted_without_extension_and_subprotocol() {
+        let mut wire = Wire::new([GOOD], Then::Silence);
+        assert_eq!(run(&mut wire, &ServerOptions::new()).expect("granted"), b"");
+        assert_eq!(wire.text(), GRANTED);
+        assert_eq!(wire.flushed, wire.output.len());
+        assert!(!wire.closed);
+    }
+
+    #[test]
+    fn what_comes_behind_the_request_is_kept() {
+        let mut wire = Wire::new([[GOOD, "early"].concat()], Then::Silence);
+        assert_eq!(run(&mut wire, &ServerOptions::new()).expect("granted"), b"early");
+    }
+
+    #[test]
+    fn a_refusal_shuts_the_write_half_and_then_reads_to_the_end() {
+        let mut wire = Wire::new(["GET / HTTP/1.1\n", "more", "and more"], Then::Eof);
+        assert_eq!(rejected(&mut wire, &ServerOptions::new()).0, 400);
+        assert!(wire.closed);
+        assert_eq!(wire.received, 27);
+    }
+
+    #[test]
+    fn no_more_than_the_bound_is_thrown_away_after_a_refusal() {
+        let mut wire = Wire::new([[0x16]], Then::Flood);
+        let (status, cause) = rejected(&mut wire, &ServerOptions::new());
+        assert_eq!(status, 400);
+        assert!(matches!(cause, RequestError::Head(HeadError::Byte { byte: 0x16, at: 0 })));
+        assert_eq!(wire.received, 1 + DRAIN_BYTES);
+    }
+
+    #[test]
+    fn a_refusal_stays_one_when_time_or_connection_ends_while_it_is_sent() {
+        let options = ServerOptions::new().with_timeout(Duration::from_millis(20));
+        let mut wire = Wire::new([GOOD.replace("GET", "PUT")], Then::Silence);
+        assert_eq!(rejected(&mut wire, &options).0, 405);
+        let mut wire = Wire::new([GOOD.replace("13", "8")], Then::Error(io::ErrorKind::ConnectionReset));
+        assert_eq!(rejected(&mut wire, &options).0, 426);
+    }
+
+    #[test]
+    fn two_thousand_fields_are_too_many() {
+        let many = GOOD.replace("\r\n\r\n", &"\r\na: b".repeat(2_000)) + "\r\n\r\n";
+        let mut wire = Wire::new([many.as_str()], Then::Eof);
+        let (status, cause) = rejected(&mut wire, &ServerOptions::new());
+        assert_eq!(status, 431);
+        assert!(matches!(cause, RequestError::Head(HeadError::TooManyFields)));
+    }
+
+    #[test]
+    fn a_head_beyond_the_cap_is_too_large_however_it_drips_in() {
+        let long = GOOD.replace("\r\n\r\n", &format!("\r\nA: {}", "a".repeat(64 * 1024)));
+        for chunk in [1, 1000, long.len()] {
+            let mut wire = Wire::new(long.as_bytes().chunks(chunk), Then::Eof);
+            let (status, cause) = rejected(&mut wire, &ServerOptions::new());
+            assert_eq!(status, 431);
+            assert!(matches!(cause, RequestError::Head(HeadError::TooLarge { limit: MAX_REQUEST_HEAD })));
+        }
+        let mut wire = Wire::new([GOOD], Then::Eof);
+        assert_eq!(rejected(&mut wire, &ServerOptions::new().with_max_head(GOOD.len() - 1)).0, 431);
+        let mut wire = Wire::new([GOOD], Then::Eof);
+        run(&mut wire, &ServerOptions::new().with_max_head(GOOD.len())).expect("fits");
+    }
+
+    #[test]
+    fn a_policy_sees_the_request_and_its_status_is_the_answer() {
+        let options = ServerOptions::new().with_policy(|request| {
+            assert_eq!((request.path(), request.query()), ("/chat", Some("room=1")));
+            assert_eq!(request.host(), Some("example.com"));
+            assert_eq!(request.origin(), Some("https://example.com"));
+            assert_eq!(request.headers().len(), 8);
+            Err(StatusCode::FORBIDDEN)
+        });
+        let mut wire = Wire::new([GOOD], Then::Eof);
+        let (status, cause) = rejected(&mut wire, &options);
+        assert_eq!(status, 403);
+        assert!(matches!(cause, RequestError::Policy(StatusCode::FORBIDDEN)));
+
+        for success in [StatusCode::OK, StatusCode::SWITCHING_PROTOCOLS, StatusCode::FOUND] {
+            let options = ServerOptions::new().with_policy(move |_| Err(success));
+            assert_eq!(rejected(&mut Wire::new([GOOD], Then::Eof), &options).0, 403);
+        }
+        let allowing = ServerOptions::new().with_policy(|_| Ok(()));
+        run(&mut Wire::new([GOOD], Then::Eof), &allowing).expect("granted");
+    }
+
+    #[test]
+    fn a_policy_is_not_asked_about_a_request_that_is_refused_anyway() {
+        let options = ServerOptions::new().with_path("other").with_policy(|_| panic!("asked"));
+        assert_eq!(options.path(), Some("/other"));
+        assert_eq!(rejected(&mut Wire::new([GOOD], Then::Eof), &options).0, 404);
+    }
+
+    #[test]
+    fn the_cause_of_a_rejection_is_its_source() {
+        let mut wire = Wire::new([GOOD.replace("Host", "Nost")], Then::Eof);
+        let error = run(&mut wire, &ServerOptions::new()).expect_err("rejected");
+        assert_eq!(error.to_string(), "request answered with 400 Bad Request: header field host is missing");
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.source()).expect("a cause");
+        assert_eq!(cause.downcast_ref(), Some(&FieldError::Missing(header::HOST)));
+    }
+
+    #[test]
+    fn the_answer_to_head_has_no_content() {
+        let mut wire = Wire::new(["HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"], Then::Eof);
+        assert_eq!(rejected(&mut wire, &ServerOptions::new()).0, 405);
+        assert!(wire.text().ends_with("\r\n\r\n"), "{}", wire.text());
+    }
+
+    #[test]
+    fn a_silent_client_is_given_up_and_extreme_times_do_not_panic() {
+        for timeout in [Duration::ZERO, Duration::from_millis(1)] {
+            let mut wire = Wire::new([&GOOD[..50]], Then::Silence);
+            let error = run(&mut wire, &ServerOptions::new().with_timeout(timeout)).expect_err("silent");
+            assert!(matches!(error, HandshakeError::TimedOut(late) if late.after == timeout), "{error}");
+            assert_eq!(wire.text(), "");
+        }
+        let endless = ServerOptions::new().with_timeout(Duration::MAX);
+        run(&mut Wire::new([GOOD], Then::Silence), &endless).expect("granted");
+    }
+
+    #[test]
+    fn a_client_that_leaves_is_an_unexpected_end() {
+        for end in [0, 1, GOOD.len() - 1] {
+            match run(&mut Wire::new([&GOOD[..end]], Then::Eof), &ServerOptions::new()) {
+                Err(HandshakeError::Io(error)) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_for_a_busy_listener_is_a_complete_answer() {
+        let text = unavailable();
+        let end = text.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
+        let response = parse_response(&text[..end]).expect("good");
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], (text.len() - end).to_string());
+    }
+
+    #[test]
+    fn options_show_what_they_are() {
+        let options = ServerOptions::new().with_path("/x").with_policy(|_| Ok(()));
+        let shown = format!("{options:?}");
+        assert!(shown.contains("/x") && shown.contains("Fn"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_of_the_request_gives_the_same(chunk in 1..400_usize, break_it in any::<bool>()) {
+            let request = if break_it { GOOD.replace("websocket\r", "h2c\r") } else { GOOD.to_owned() };
+            let mut wire = Wire::new(request.as_bytes().chunks(chunk), Then::Eof);
+            match run(&mut wire, &ServerOptions::new()) {
+                Ok(early) => prop_assert!(early.is_empty() && !break_it && wire.text() == GRANTED),
+                Err(error) => prop_assert!(break_it && error.to_string().contains("426"), "{}", error),
+            }
+        }
     }
 }
