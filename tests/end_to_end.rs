@@ -146,7 +146,7 @@ fn host_and_sni_of_the_address_reach_the_listener() {
             let port = port(&listener);
             let addr = format!("/ip4/127.0.0.1/tcp/{port}/tls/sni/node.example.com/ws/http-path/a%2Fb");
             let (client, server) = both(&dialer, &addr, &listener).await;
-            (client.unwrap(), server.unwrap());
+            client.and(server).unwrap();
             assert_eq!(seen.recv().unwrap(), ("/a/b".to_owned(), Some(format!("node.example.com:{port}"))));
         });
     }
