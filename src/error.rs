@@ -43,7 +43,7 @@ impl fmt::Display for Phase {
 /// Why a connection or a listener could not be had: the phase that failed, for which address, and the cause.
 ///
 /// The cause is what [`source`](StdError::source) returns, in its own type: an [`AddrError`](crate::AddrError), an
-/// [`io::Error`], a [`TlsError`](crate::tls::TlsError), a [`HandshakeError`] or a [`TimedOut`].
+/// [`io::Error`], a [`ConnectError`](crate::ConnectError), a [`TlsError`](crate::tls::TlsError), a [`HandshakeError`] or a [`TimedOut`].
 #[derive(Debug)]
 pub struct Error {
     phase: Phase,
@@ -83,10 +83,17 @@ impl Error {
 
     /// Whether the time allowed ran out.
     pub fn is_timeout(&self) -> bool {
-        if self.cause.is::<TimedOut>() {
-            return true;
-        }
-        matches!(self.cause.downcast_ref::<io::Error>(), Some(error) if error.kind() == io::ErrorKind::TimedOut)
+        self.causes().any(|cause| cause.is::<TimedOut>()) || self.io_kind() == Some(io::ErrorKind::TimedOut)
+    }
+
+    /// The kind of the first IO error among the causes.
+    fn io_kind(&self) -> Option<io::ErrorKind> {
+        self.causes().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+    }
+
+    /// The cause, the cause of the cause, and so on.
+    fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        std::iter::successors(self.source(), |&cause| cause.source())
     }
 }
 
@@ -110,8 +117,29 @@ impl From<Error> for io::Error {
         let kind = match error.phase {
             _ if error.is_timeout() => io::ErrorKind::TimedOut,
             Phase::Address => io::ErrorKind::InvalidInput,
-            _ => error.cause.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind),
+            _ => error.io_kind().unwrap_or(io::ErrorKind::Other),
         };
         io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_handshake_out_of_time_is_a_timeout() {
+        let late = TimedOut { after: Duration::ZERO };
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        for (cause, kind) in [
+            (HandshakeError::TimedOut(late), io::ErrorKind::TimedOut),
+            (HandshakeError::Io(late.into()), io::ErrorKind::TimedOut),
+            (HandshakeError::Io(reset), io::ErrorKind::ConnectionReset),
+        ] {
+            let error = Error::new(Phase::Handshake, cause);
+            assert_eq!(error.is_timeout(), kind == io::ErrorKind::TimedOut);
+            assert_eq!(io::Error::from(error).kind(), kind);
+        }
     }
 }

@@ -13,15 +13,19 @@ pub mod proto;
 mod stream;
 mod tcp;
 pub mod tls;
+mod to_ws_addr;
 
 pub use addr::{AddrError, DnsFamily, Host, WsAddr};
 pub use config::{StreamConfig, TextFrames};
 pub use deadline::TimedOut;
-pub use dial::Dialer;
+pub use dial::{ConnectError, Dialer};
 pub use error::{Error, Phase};
 pub use listen::{Connections, Incoming, ListenOptions, Listener};
 pub use stream::{Closed, Initiator, WsStream};
+#[cfg(unix)]
+pub use tcp::KeepAlive;
 pub use tcp::Tcp;
+pub use to_ws_addr::ToWsAddr;
 
 /// The address type of this crate's public interface.
 pub use multiaddr;

@@ -1,0 +1,123 @@
+//! The IO as OpenSSL has to see it: a write is always taken, an end is an error.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+
+/// What the library was called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Handshaking,
+    Reading,
+    Writing,
+}
+
+/// An IO that keeps what the one below does not take at once.
+///
+/// OpenSSL that could not write a record wants to be called again *for the same bytes*: it has encrypted them already. No
+/// `AsyncWrite` can promise that, as a write may be given up for another one or for a close. So it never learns of a full
+/// IO: the rest of a record waits here, and the next one is not begun before it has left ([`poll_send`](Self::poll_send)).
+///
+/// Likewise `flush`, whose `WouldBlock` OpenSSL would take for a failed handshake, has nothing to do; and an end without
+/// close_notify, which it would take for a clean one, is an `UnexpectedEof`.
+#[derive(Debug)]
+pub(super) struct Outbox<IO> {
+    io: IO,
+    stage: Stage,
+    /// Encrypted bytes that the IO did not take, the first `sent` of which it took since: a record, or a few messages of
+    /// the handshake. Without capacity while empty.
+    rest: Vec<u8>,
+    sent: usize,
+    /// The IO took something after its last flush.
+    unflushed: bool,
+}
+
+impl<IO> Outbox<IO> {
+    pub(super) fn new(io: IO) -> Self {
+        Outbox { io, stage: Stage::Handshaking, rest: Vec::new(), sent: 0, unflushed: false }
+    }
+
+    pub(super) fn io(&self) -> &IO {
+        &self.io
+    }
+
+    pub(super) fn io_mut(&mut self) -> &mut IO {
+        &mut self.io
+    }
+
+    /// Says what the library will be called for next.
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Outbox<IO> {
+    /// Sends what is kept.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest @ [_, ..]) = self.rest.get(self.sent..) {
+            let taken = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.sent = self.sent.saturating_add(taken);
+        }
+        self.rest = Vec::new();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what is kept, and flushes the IO.
+    pub(super) fn poll_send_and_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Outbox<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.stage == Stage::Handshaking {
+            // There is but one task now, and the peer will not answer what it has not got.
+            if let Poll::Ready(Err(error)) = self.poll_send_and_flush(cx) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        match ready!(Pin::new(&mut self.io).poll_read(cx, buf))? {
+            0 if !buf.is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            read => Poll::Ready(Ok(read)),
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut taken = 0;
+        // What is written while reading (a key update) waits for the next write (RFC 8446 §4.6.3): the IO remembers one
+        // writer's waker, and a writer may be parked there.
+        if self.rest.is_empty() && self.stage != Stage::Reading {
+            match Pin::new(&mut self.io).poll_write(cx, buf)? {
+                Poll::Ready(0) if !buf.is_empty() => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(n) => taken = n,
+                Poll::Pending => {}
+            }
+            self.unflushed |= taken > 0;
+        }
+        self.rest.extend_from_slice(buf.get(taken..).unwrap_or_default());
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send_and_flush(cx))?;
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}

@@ -1,0 +1,347 @@
+//! TLS by rustls with ring.
+//!
+//! The provider is always passed explicitly: a process default may be missing, or be another one.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use futures_rustls::pki_types::pem::{Error as PemError, PemObject};
+use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName as PkiName};
+use futures_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use futures_rustls::rustls::crypto::{CryptoProvider, ring};
+use futures_rustls::rustls::pki_types::UnixTime;
+use futures_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use futures_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use futures_rustls::rustls::{
+    ClientConfig, CommonState, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore, ServerConfig,
+    SignatureScheme, crypto,
+};
+
+use super::builder::Identity;
+use super::name::ServerName;
+use super::stream::{MaybeTls, Session};
+use super::{ALPN, AcceptorOf, ClientBuilder, ConnectorOf, ServerBuilder, TlsError};
+
+pub(super) const COMPILED_IN: bool = true;
+
+#[derive(Clone)]
+pub(super) struct Connector(futures_rustls::TlsConnector);
+
+impl Connector {
+    pub(super) fn new(options: &ClientBuilder) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(setup)?;
+        let builder = if options.skip_verification {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerification(provider.clone())))
+        } else {
+            builder.with_root_certificates(roots(options)?)
+        };
+        let mut config = match &options.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let certified = certified_key(identity, &provider)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+            }
+        };
+        config.alpn_protocols = vec![ALPN.into()];
+        Ok(Connector(Arc::new(config).into()))
+    }
+
+    pub(super) async fn connect<IO>(&self, name: ServerName, io: IO) -> Result<Stream<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let invalid = |_| TlsError::InvalidName(name.as_str().to_owned());
+        let name = PkiName::try_from(name.as_str().to_owned()).map_err(invalid)?;
+        let stream = self.0.connect(name, Wire(io)).await.map_err(TlsError::Handshake)?;
+        Ok(Stream(stream.into()))
+    }
+}
+
+impl From<Arc<ClientConfig>> for super::Connector {
+    /// The configuration as it is, its ALPN protocols included.
+    fn from(config: Arc<ClientConfig>) -> Self {
+        super::Connector(ConnectorOf::Rustls(Connector(config.into())))
+    }
+}
+
+fn roots(options: &ClientBuilder) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    if options.system_roots {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            log::debug!("system roots: {error}");
+        }
+        // A system's store has its oddities; one bad certificate shall not cost all the others.
+        store.add_parsable_certificates(found.certs);
+    }
+    if options.webpki_roots {
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    for pem in &options.pem_roots {
+        add_pem_roots(&mut store, pem)?;
+    }
+    for der in &options.der_roots {
+        store.add(CertificateDer::from(der.as_slice())).map_err(unreadable("root certificate"))?;
+    }
+    if store.is_empty() { Err(TlsError::NoRoots) } else { Ok(store) }
+}
+
+fn add_pem_roots(store: &mut RootCertStore, pem: &[u8]) -> Result<(), TlsError> {
+    for certificate in certificates(pem, "root certificates")? {
+        store.add(certificate).map_err(unreadable("root certificates"))?;
+    }
+    Ok(())
+}
+
+fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = certificates.map_err(unreadable(what))?;
+    if certificates.is_empty() { Err(TlsError::NoCertificate { what }) } else { Ok(certificates) }
+}
+
+fn certified_key(identity: &Identity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(&identity.chain, "certificate chain")?;
+    for certificate in &chain {
+        ParsedCertificate::try_from(certificate).map_err(unreadable("certificate chain"))?;
+    }
+    let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| match error {
+        PemError::NoItemsFound => TlsError::NoKey,
+        error => unreadable("private key")(error),
+    })?;
+    let key = provider.key_provider.load_private_key(key).map_err(unreadable("private key"))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(error @ Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(TlsError::KeyMismatch(Box::new(error)))
+        }
+        Err(error) => Err(setup(error)),
+    }
+}
+
+fn unreadable<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> TlsError {
+    move |error| TlsError::Unreadable { what, cause: Box::new(error) }
+}
+
+fn setup(error: impl std::error::Error + Send + Sync + 'static) -> TlsError {
+    TlsError::Setup(Box::new(error))
+}
+
+/// Believes every certificate; the handshake's signatures are still checked with the key it shows.
+#[derive(Debug)]
+struct NoVerification(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for NoVerification {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &PkiName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Acceptor {
+    acceptor: futures_rustls::TlsAcceptor,
+    /// `None` if the configuration is the user's.
+    certificate: Option<Arc<Exchangeable>>,
+}
+
+impl Acceptor {
+    pub(super) fn new(options: &ServerBuilder) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let certified = certified_key(&options.identity, &provider)?;
+        let certificate = Arc::new(Exchangeable(RwLock::new(Arc::new(certified))));
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(setup)?;
+        let builder = match &options.client_roots {
+            None => builder.with_no_client_auth(),
+            Some(pem) => {
+                let mut roots = RootCertStore::empty();
+                add_pem_roots(&mut roots, pem)?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+                builder.with_client_cert_verifier(verifier.build().map_err(setup)?)
+            }
+        };
+        let mut config = builder.with_cert_resolver(certificate.clone());
+        config.alpn_protocols = vec![ALPN.into()];
+        // Tickets keep the sessions at the clients: no memory here, however many there are.
+        config.ticketer = ring::Ticketer::new().map_err(setup)?;
+        Ok(Acceptor { acceptor: Arc::new(config).into(), certificate: Some(certificate) })
+    }
+
+    pub(super) fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        let Some(certificate) = &self.certificate else {
+            let what = "exchanging the certificate of a configuration of the user's";
+            return Err(TlsError::Unsupported { backend: super::Backend::Rustls, what });
+        };
+        let identity = Identity { chain: chain.to_vec(), key: key.to_vec() };
+        let certified = certified_key(&identity, &ring::default_provider())?;
+        *certificate.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+        Ok(())
+    }
+
+    pub(super) async fn accept<IO>(&self, io: IO) -> Result<Stream<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = self.acceptor.accept(Wire(io)).await.map_err(TlsError::Handshake)?;
+        Ok(Stream(stream.into()))
+    }
+}
+
+impl From<Arc<ServerConfig>> for super::Acceptor {
+    /// The configuration as it is, its ALPN protocols included.
+    fn from(config: Arc<ServerConfig>) -> Self {
+        super::Acceptor(AcceptorOf::Rustls(Acceptor { acceptor: config.into(), certificate: None }))
+    }
+}
+
+/// The certificate that the next handshake shows.
+struct Exchangeable(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Exchangeable {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl fmt::Debug for Exchangeable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchangeable").finish_non_exhaustive()
+    }
+}
+
+impl<IO> MaybeTls<IO> {
+    /// The state of the rustls session: protocol version, cipher suite, whether it was resumed.
+    ///
+    /// `None` on a plain one and with another backend.
+    pub fn rustls_state(&self) -> Option<&CommonState> {
+        self.as_rustls().map(|stream| stream.0.get_ref().1)
+    }
+}
+
+pub(super) struct Stream<IO>(futures_rustls::TlsStream<Wire<IO>>);
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
+    fn io(&self) -> &IO {
+        &self.0.get_ref().0.0
+    }
+
+    fn io_mut(&mut self) -> &mut IO {
+        &mut self.0.get_mut().0.0
+    }
+
+    fn alpn(&self) -> Option<Vec<u8>> {
+        self.0.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    fn peer_certificates(&self) -> Option<Vec<Vec<u8>>> {
+        let certificates = self.0.get_ref().1.peer_certificates()?;
+        Some(certificates.iter().map(|certificate| certificate.to_vec()).collect())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close_notify(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Queued once, however often it is asked for.
+        self.0.get_mut().1.send_close_notify();
+        self.poll_flush(cx)
+    }
+}
+
+/// The IO as rustls needs it: one that takes nothing fails, rather than being asked for ever.
+struct Wire<IO>(IO);
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read_vectored(cx, bufs)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf).map(some_taken)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs).map(some_taken)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+fn some_taken(taken: io::Result<usize>) -> io::Result<usize> {
+    match taken {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        taken => taken,
+    }
+}
