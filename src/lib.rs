@@ -1,5 +1,6 @@
 //! The libp2p WebSocket transport for smol, async-std and any other futures executor.
 #![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod addr;
