@@ -250,8 +250,7 @@ fn a_read_that_waits_sends_what_was_written() {
 
 #[test]
 fn a_read_that_waits_finishes_sending_when_the_pipe_has_room_again() {
-    let (mut stream, mut peer) =
-        stream(Role::Client, Manner { capacity: 10, ..Manner::GOOD }, StreamConfig::new());
+    let (mut stream, mut peer) = stream(Role::Client, Manner { capacity: 10, ..Manner::GOOD }, StreamConfig::new());
     let (woken, waker) = Woken::new();
     let mut cx = Context::from_waker(&waker);
     assert!(poll_write(&mut stream, &mut cx, &[b'r'; 30]).is_ready());
@@ -351,8 +350,7 @@ fn a_full_pipe_parks_the_writer_and_room_wakes_it() {
 #[test]
 fn a_reader_that_has_to_send_does_not_steal_the_writers_wake_up() {
     for role in ROLES {
-        let (mut stream, mut peer) =
-            stream(role, Manner { capacity: 5000, ..Manner::GOOD }, StreamConfig::new());
+        let (mut stream, mut peer) = stream(role, Manner { capacity: 5000, ..Manner::GOOD }, StreamConfig::new());
         let (reader, reader_waker) = Woken::new();
         let (writer, writer_waker) = Woken::new();
         let (mut reader_cx, mut writer_cx) = (Context::from_waker(&reader_waker), Context::from_waker(&writer_waker));
@@ -373,8 +371,7 @@ fn a_reader_that_has_to_send_does_not_steal_the_writers_wake_up() {
 
 #[test]
 fn a_reader_that_empties_the_buffer_wakes_the_writer() {
-    let (mut stream, mut peer) =
-        stream(Role::Client, Manner { capacity: 20_000, ..Manner::GOOD }, StreamConfig::new());
+    let (mut stream, mut peer) = stream(Role::Client, Manner { capacity: 20_000, ..Manner::GOOD }, StreamConfig::new());
     let (_, reader_waker) = Woken::new();
     let (writer, writer_waker) = Woken::new();
     let (mut reader_cx, mut writer_cx) = (Context::from_waker(&reader_waker), Context::from_waker(&writer_waker));
@@ -465,8 +462,7 @@ fn ping_is_answered_while_only_writing() {
 #[test]
 fn ping_is_answered_while_a_write_is_parked() {
     for role in ROLES {
-        let (mut stream, mut peer) =
-            stream(role, Manner { capacity: 5000, ..Manner::GOOD }, StreamConfig::new());
+        let (mut stream, mut peer) = stream(role, Manner { capacity: 5000, ..Manner::GOOD }, StreamConfig::new());
         let (woken, waker) = Woken::new();
         let mut cx = Context::from_waker(&waker);
         fill(&mut stream, &mut cx);
