@@ -75,7 +75,7 @@ impl Input {
     /// Marks payload as read, and gives the buffer back when nothing is left in it.
     pub(super) fn consume(&mut self, len: usize) {
         self.buf.start = self.buf.start.saturating_add(len).min(self.buf.plain);
-        self.buf.release();
+        self.buf.release(self.size);
     }
 
     /// Why there is nothing more to receive, if so.
@@ -115,7 +115,7 @@ impl Input {
             (*start, *plain) = (0, 0);
         }
         (*plain, *raw) = self.receiver.deframe(bytes, *plain, *raw, *end, budget);
-        self.buf.release();
+        self.buf.release(self.size);
     }
 
     /// Reads once into the free part of the buffer and deframes that; zero bytes are the end of the IO.
@@ -138,7 +138,7 @@ impl Input {
             buf.end = buf.plain.saturating_add(len).min(buf.bytes.len());
             self.deframe(budget);
         } else {
-            buf.release();
+            buf.release(self.size);
         }
         result
     }
@@ -174,10 +174,13 @@ impl Input {
 }
 
 impl Buffer {
-    /// Gives the buffer back if nothing is in it.
-    fn release(&mut self) {
+    /// Gives the buffer back if nothing is in it; one that is not of this size held early bytes and is of no more use.
+    fn release(&mut self, size: usize) {
         if self.start == self.plain && self.raw == self.end && !self.bytes.is_empty() {
-            pool::give(std::mem::take(self).bytes);
+            let bytes = std::mem::take(self).bytes;
+            if bytes.len() == size {
+                pool::give(bytes);
+            }
         }
     }
 }

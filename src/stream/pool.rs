@@ -8,10 +8,13 @@ use std::cell::RefCell;
 /// Most bytes that a thread keeps: two read buffers and eight write buffers of the default sizes.
 const MAX_BYTES: usize = 256 * 1024;
 
+/// Most buffers that a thread keeps, however small they are: looking for one is a walk along them.
+const MAX_BUFFERS: usize = 32;
+
 #[derive(Default)]
 struct Pool {
     buffers: Vec<Box<[u8]>>,
-    /// Sum of the buffers' lengths, at most [`MAX_BYTES`].
+    /// Sum of the buffers' lengths.
     bytes: usize,
 }
 
@@ -25,20 +28,24 @@ pub(super) fn take(len: usize) -> Box<[u8]> {
         let mut pool = pool.try_borrow_mut().ok()?;
         let at = pool.buffers.iter().rposition(|buf| buf.len() == len)?;
         pool.bytes -= len;
-        Some(pool.buffers.swap_remove(at))
+        Some(pool.buffers.remove(at))
     });
     pooled.ok().flatten().unwrap_or_else(|| vec![0; len].into_boxed_slice())
 }
 
-/// Keeps a buffer for the next [`take`] of its size, or frees it where enough are kept.
+/// Keeps a buffer for the next [`take`] of its size; the ones kept for longest are freed where it would be too much.
 pub(super) fn give(buf: Box<[u8]>) {
+    if buf.len() > MAX_BYTES {
+        return;
+    }
     // Where the thread is ending and the pool gone, the buffer is freed.
     let _ = POOL.try_with(|pool| {
         let Ok(mut pool) = pool.try_borrow_mut() else { return };
-        if pool.bytes + buf.len() <= MAX_BYTES {
-            pool.bytes += buf.len();
-            pool.buffers.push(buf);
+        while pool.bytes + buf.len() > MAX_BYTES || pool.buffers.len() == MAX_BUFFERS {
+            pool.bytes -= pool.buffers.remove(0).len();
         }
+        pool.bytes += buf.len();
+        pool.buffers.push(buf);
     });
 }
 
@@ -57,6 +64,15 @@ mod tests {
             assert_eq!(take(16 * 1024)[0], 1, "a kept one");
             assert_eq!(take(1024)[0], 0, "a new one, of another size");
             POOL.with_borrow(|pool| assert_eq!(pool.buffers.len(), 15));
+
+            for len in 512..1024 {
+                give(vec![2; len].into());
+            }
+            POOL.with_borrow(|pool| {
+                assert_eq!(pool.buffers.len(), MAX_BUFFERS);
+                assert_eq!(pool.bytes, pool.buffers.iter().map(|buf| buf.len()).sum::<usize>());
+            });
+            assert_eq!(take(1023)[0], 2, "the newest are kept");
         })
         .join()
         .unwrap();
