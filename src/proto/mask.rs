@@ -1,7 +1,12 @@
 //! Masking (RFC 6455 §5.3): every byte is XORed with the byte of a four-byte key whose turn it is.
 
-/// Bytes masked per step: the compiler turns a step into a few vector instructions.
-const BLOCK: usize = 64;
+/// Bytes masked per step of the long stretches; the compiler unrolls a step into vector instructions.
+///
+/// The longer, the less a step's own bookkeeping weighs: per 16 KiB 3.9 thousand instructions at 64, 3.3 at 256.
+const LONG: usize = 256;
+
+/// Bytes masked per step of what is left over.
+const SHORT: usize = 32;
 
 /// A masking key and how far along it we are.
 ///
@@ -29,11 +34,11 @@ impl Mask {
     pub fn apply(&mut self, payload: &mut [u8]) {
         let word = self.word();
         let len = payload.len();
-        let (blocks, tail) = payload.as_chunks_mut::<BLOCK>();
-        for block in blocks {
-            xor_block(block, word);
-        }
-        self.xor_tail(tail);
+        let (long, rest) = payload.as_chunks_mut::<LONG>();
+        long.iter_mut().for_each(|block| xor(block, word));
+        let (short, tail) = rest.as_chunks_mut::<SHORT>();
+        short.iter_mut().for_each(|block| xor(block, word));
+        xor_tail(tail, word);
         self.advance(len);
     }
 
@@ -42,15 +47,10 @@ impl Mask {
         let word = self.word();
         let len = from.len().min(to.len());
         let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) else { return };
-        let (from_blocks, from_tail) = from.as_chunks::<BLOCK>();
-        let (to_blocks, to_tail) = to.as_chunks_mut::<BLOCK>();
-        for (from, to) in from_blocks.iter().zip(to_blocks) {
-            let mut block = *from;
-            xor_block(&mut block, word);
-            *to = block;
-        }
-        to_tail.copy_from_slice(from_tail);
-        self.xor_tail(to_tail);
+        let (from, to) = copy_blocks::<LONG>(from, to, word);
+        let (from, to) = copy_blocks::<SHORT>(from, to, word);
+        to.copy_from_slice(from);
+        xor_tail(to, word);
         self.advance(len);
     }
 
@@ -59,23 +59,15 @@ impl Mask {
     /// What does not lie inside `buf`, or would be moved up, is left alone.
     pub fn shift(&mut self, buf: &mut [u8], from: usize, to: usize, len: usize) {
         let word = self.word();
-        // The gap between the two stays the same, so that the walk needs one index only.
+        // The gap between the two stays the same, so the walk is that of one window.
         let Some(gap) = from.checked_sub(to) else { return };
         let Some(area) = buf.get_mut(to..).and_then(|area| area.get_mut(..gap.saturating_add(len))) else { return };
-        let mut at = 0usize;
-        while let Some(end) = at.checked_add(BLOCK).filter(|end| *end <= len) {
-            let source = at.saturating_add(gap);
-            let Some(mut block) = area.get(source..).and_then(|rest| rest.first_chunk::<BLOCK>()).copied() else {
-                break;
-            };
-            xor_block(&mut block, word);
-            let Some(target) = area.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<BLOCK>()) else { break };
-            *target = block;
-            at = end;
-        }
-        area.copy_within(at.saturating_add(gap).., at);
-        if let Some(tail) = area.get_mut(at..len) {
-            self.xor_tail(tail);
+        let area = shift_blocks::<LONG>(area, gap, word);
+        let area = shift_blocks::<SHORT>(area, gap, word);
+        let left = area.len().saturating_sub(gap);
+        area.copy_within(gap.min(area.len()).., 0);
+        if let Some(tail) = area.get_mut(..left) {
+            xor_tail(tail, word);
         }
         self.advance(len);
     }
@@ -86,28 +78,55 @@ impl Mask {
         u64::from_ne_bytes([a, b, c, d, a, b, c, d])
     }
 
-    /// Masks fewer than [`BLOCK`] bytes without moving along the key.
-    fn xor_tail(self, tail: &mut [u8]) {
-        let word = self.word();
-        let (words, rest) = tail.as_chunks_mut::<8>();
-        for bytes in words {
-            *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
-        }
-        for (byte, key) in rest.iter_mut().zip(word.to_ne_bytes()) {
-            *byte ^= key;
-        }
-    }
-
     fn advance(&mut self, len: usize) {
         self.key.rotate_left(len & 3);
     }
 }
 
+/// Copies whole blocks and masks them on the way; gives what is left.
 #[inline(always)]
-fn xor_block(block: &mut [u8; BLOCK], word: u64) {
+fn copy_blocks<'a, 'b, const N: usize>(from: &'a [u8], to: &'b mut [u8], word: u64) -> (&'a [u8], &'b mut [u8]) {
+    let (from_blocks, from_rest) = from.as_chunks::<N>();
+    let (to_blocks, to_rest) = to.as_chunks_mut::<N>();
+    for (from, to) in from_blocks.iter().zip(to_blocks) {
+        let mut block = *from;
+        xor(&mut block, word);
+        *to = block;
+    }
+    (from_rest, to_rest)
+}
+
+/// Moves whole blocks down by `gap` and masks them on the way; gives what is left, its first `gap` bytes free again.
+#[inline(always)]
+fn shift_blocks<const N: usize>(mut area: &mut [u8], gap: usize, word: u64) -> &mut [u8] {
+    while let Some(block) = area.get(gap..).and_then(|rest| rest.first_chunk::<N>()) {
+        let mut block = *block;
+        xor(&mut block, word);
+        // There are `gap` more bytes than a block.
+        let Some((target, rest)) = std::mem::take(&mut area).split_first_chunk_mut::<N>() else { break };
+        *target = block;
+        area = rest;
+    }
+    area
+}
+
+#[inline(always)]
+fn xor<const N: usize>(block: &mut [u8; N], word: u64) {
     let (words, _) = block.as_chunks_mut::<8>();
     for bytes in words {
         *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+}
+
+/// Masks fewer than [`SHORT`] bytes.
+#[inline(always)]
+fn xor_tail(tail: &mut [u8], word: u64) {
+    let (words, rest) = tail.as_chunks_mut::<8>();
+    for bytes in words {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(word.to_ne_bytes()) {
+        *byte ^= key;
     }
 }
 
@@ -124,8 +143,8 @@ mod tests {
         #[test]
         fn any_chunking_masks_alike(
             key: [u8; 4],
-            bytes in proptest::collection::vec(any::<u8>(), 0..400),
-            cuts in proptest::collection::vec(0usize..400, 0..6),
+            bytes in proptest::collection::vec(any::<u8>(), 0..1200),
+            cuts in proptest::collection::vec(0usize..1200, 0..6),
         ) {
             let expected = byte_by_byte(key, &bytes);
             let mut ends: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
@@ -146,7 +165,7 @@ mod tests {
         }
 
         #[test]
-        fn a_shift_masks_and_moves(key: [u8; 4], bytes in proptest::collection::vec(any::<u8>(), 0..400), gap in 0usize..200, to in 0usize..9) {
+        fn a_shift_masks_and_moves(key: [u8; 4], bytes in proptest::collection::vec(any::<u8>(), 0..1200), gap in 0usize..700, to in 0usize..9) {
             let mut buf = vec![0xEE; to + gap];
             buf.extend_from_slice(&bytes);
             buf.extend_from_slice(b"after");
