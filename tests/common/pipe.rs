@@ -57,7 +57,9 @@ pub struct End {
     manner: Manner,
     incoming: Arc<Mutex<Lane>>,
     outgoing: Arc<Mutex<Lane>>,
-    polls: usize,
+    /// For each operation whether its next poll is let through, where every other one is not. Counted together, a task
+    /// that polls two of them in turn might find the same one `Pending` for ever.
+    steady: [bool; 4],
     /// Slices of a vectored write, joined.
     joined: Vec<u8>,
     pub read: usize,
@@ -71,7 +73,7 @@ pub fn pipe(a: Manner, b: Manner) -> (End, End) {
         manner,
         incoming: Arc::clone(incoming),
         outgoing: Arc::clone(outgoing),
-        polls: 0,
+        steady: [false; 4],
         joined: Vec::new(),
         read: 0,
         written: 0,
@@ -88,6 +90,11 @@ impl End {
             lane.held.reserve(bytes);
         }
         self.joined.reserve(bytes);
+    }
+
+    /// Behaves in another way from now on.
+    pub fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
     }
 
     /// Bytes that wait to be read at this end.
@@ -121,14 +128,23 @@ impl End {
         }
     }
 
-    fn stutters(&mut self, cx: &Context<'_>) -> bool {
-        self.polls += 1;
-        let stutters = self.manner.stutter && self.polls % 2 == 1;
+    fn stutters(&mut self, operation: Operation, cx: &Context<'_>) -> bool {
+        let steady = &mut self.steady[operation as usize];
+        let stutters = self.manner.stutter && !*steady;
+        *steady = stutters;
         if stutters {
             cx.waker().wake_by_ref();
         }
         stutters
     }
+}
+
+#[derive(Clone, Copy)]
+enum Operation {
+    Read,
+    Write,
+    Flush,
+    Close,
 }
 
 fn failure() -> io::Error {
@@ -137,7 +153,7 @@ fn failure() -> io::Error {
 
 impl AsyncRead for End {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.stutters(cx) {
+        if self.stutters(Operation::Read, cx) {
             return Poll::Pending;
         }
         let this = &mut *self;
@@ -167,7 +183,7 @@ impl AsyncRead for End {
 
 impl AsyncWrite for End {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.stutters(cx) {
+        if self.stutters(Operation::Write, cx) {
             return Poll::Pending;
         }
         let this = &mut *self;
@@ -213,7 +229,7 @@ impl AsyncWrite for End {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stutters(cx) {
+        if self.stutters(Operation::Flush, cx) {
             return Poll::Pending;
         }
         release(&mut self.outgoing.lock().unwrap());
@@ -221,7 +237,7 @@ impl AsyncWrite for End {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stutters(cx) {
+        if self.stutters(Operation::Close, cx) {
             return Poll::Pending;
         }
         close(&mut self.outgoing.lock().unwrap());
