@@ -19,8 +19,8 @@ pub(crate) const DIRECT_READ: usize = 16 * 1024;
 /// Smallest buffer of either direction, in bytes: room for the largest control frame and more.
 const MIN_BUFFER: usize = 512;
 
-/// Largest write buffer, in bytes: it holds one frame of at most 65,535 bytes and its header.
-const MAX_WRITE_BUFFER: usize = 64 * 1024;
+/// Largest write buffer, in bytes: a frame of as much payload has a two-byte length still (RFC 6455 §5.2).
+const MAX_WRITE_BUFFER: usize = 0xffff;
 
 /// Default time that closing may take when the peer neither reads nor answers.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ impl StreamConfig {
         self
     }
 
-    /// Most bytes taken from the writer and not yet sent, frame headers included; 512 to 65,536.
+    /// Most bytes taken from the writer and not yet sent, headers but one included; 512 to 65,535.
     pub const fn with_write_buffer(mut self, bytes: usize) -> Self {
         self.write_buffer = match bytes {
             0..MIN_BUFFER => MIN_BUFFER,

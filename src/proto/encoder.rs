@@ -48,6 +48,10 @@ impl Encoder {
         Encoder { role, buf: Box::default(), sent: 0, sealed: 0, end: 0, mask: None }
     }
 
+    /// Bytes at the end of the buffer that only [`append`](Self::append) and control frames use: room for the header of a
+    /// frame whose payload would fill the rest.
+    pub const RESERVE: usize = 4;
+
     /// Lends it a buffer, of at least [`MIN_BUFFER`](Self::MIN_BUFFER) bytes, if it has none; its contents do not matter.
     pub fn attach(&mut self, buf: Box<[u8]>) {
         if self.buf.is_empty() {
@@ -65,6 +69,11 @@ impl Encoder {
         !self.buf.is_empty()
     }
 
+    /// Whether a frame is open: begun by [`write`](Self::write) and not sealed.
+    pub fn is_open(&self) -> bool {
+        self.end > self.sealed
+    }
+
     /// Whether there is nothing to be sent, sealed or not.
     pub fn is_empty(&self) -> bool {
         self.sent == self.end
@@ -78,7 +87,8 @@ impl Encoder {
             return 0;
         }
         let written = self.end.saturating_sub(self.sealed).saturating_sub(self.header_room());
-        let Some(room) = self.buf.get_mut(self.end..) else { return 0 };
+        let limit = self.limit();
+        let Some(room) = self.buf.get_mut(self.end..limit) else { return 0 };
         let len = bytes.len().min(room.len()).min(MAX_PAYLOAD.saturating_sub(written));
         let (Some(room), Some(bytes)) = (room.get_mut(..len), bytes.get(..len)) else { return 0 };
         match &mut self.mask {
@@ -185,11 +195,11 @@ impl Encoder {
 
     /// Makes sure that a frame is open with room for a byte of payload.
     fn open(&mut self, key: impl FnOnce() -> [u8; 4]) -> bool {
-        if self.end > self.sealed {
-            return self.end < self.buf.len();
+        if self.is_open() {
+            return self.end < self.limit();
         }
         let start = self.end.saturating_add(self.header_room());
-        if start >= self.buf.len() {
+        if start >= self.limit() {
             return false;
         }
         self.mask = self.masks().then(|| {
@@ -205,6 +215,11 @@ impl Encoder {
         if self.sent == self.end {
             (self.sent, self.sealed, self.end) = (0, 0, 0);
         }
+    }
+
+    /// Where writes end.
+    fn limit(&self) -> usize {
+        self.buf.len().saturating_sub(Self::RESERVE)
     }
 
     fn masks(&self) -> bool {
@@ -336,8 +351,8 @@ mod tests {
     }
 
     #[test]
-    fn a_full_buffer_is_filled_to_its_last_byte_and_takes_no_more() {
-        let mut encoder = encoder(Role::Client, 16 * 1024);
+    fn a_buffer_is_filled_up_to_its_reserve_and_takes_no_more() {
+        let mut encoder = encoder(Role::Client, 16 * 1024 + Encoder::RESERVE);
         assert_eq!(encoder.write(&[7; 20_000], || [1; 4]), 16 * 1024 - 8);
         assert_eq!(encoder.write(b"more", || [1; 4]), 0);
         encoder.seal();

@@ -337,12 +337,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     fn poll_take(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut taken = 0;
         for _ in 0..MAX_DRAINS_PER_POLL {
+            let direct = self.output.prefers_direct(bytes.len());
+            if direct && !self.output.is_drained() && self.poll_send_and_watch(cx, false)?.is_pending() {
+                break;
+            }
             // A Close may have come in while the input was looked at: nothing may follow ours.
             match self.output.check_open() {
                 Err(_) if taken > 0 => break,
                 open => open?,
             }
-            let len = if self.output.prefers_direct(bytes.len()) {
+            let len = if direct {
                 match self.output.poll_direct(&mut self.io, cx, bytes)? {
                     Poll::Ready(len) => {
                         self.quiet = self.quiet.saturating_add(1);

@@ -118,13 +118,11 @@ impl Output {
         self.encoder.write(bytes, masking_key)
     }
 
-    /// Whether so many bytes are better sent from where they are.
+    /// Whether so many bytes are better sent from where they are, once the buffer is empty.
+    ///
+    /// Not where a frame is open: it is better filled up than sent by itself.
     pub(super) fn prefers_direct(&self, len: usize) -> bool {
-        self.role == Role::Server
-            && len >= DIRECT_WRITE
-            && self.vectored
-            && self.encoder.is_empty()
-            && !self.owes_control()
+        self.role == Role::Server && len >= DIRECT_WRITE && self.vectored && !self.encoder.is_open()
     }
 
     /// Sends frames from the caller's slice and says how many bytes of it were taken.
@@ -137,10 +135,10 @@ impl Output {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // As large as the buffer, header included: a TLS record each, by default.
+        // The payload of a frame is as large as the buffer, which has room for the header besides.
         let mut headers = [([0; Header::MAX_LEN], 0, &[][..]); MAX_DIRECT_FRAMES];
         let mut slices = [IoSlice::new(&[]); 2 * MAX_DIRECT_FRAMES];
-        let chunks = bytes.chunks(self.size.saturating_sub(4));
+        let chunks = bytes.chunks(self.size);
         let mut count = 0;
         for ((header, header_len, payload), chunk) in headers.iter_mut().zip(chunks) {
             *header_len =
@@ -277,7 +275,7 @@ impl Output {
 
     fn attach(&mut self) {
         if !self.encoder.is_attached() {
-            self.encoder.attach(pool::take(self.size));
+            self.encoder.attach(pool::take(self.size + Encoder::RESERVE));
         }
     }
 }
