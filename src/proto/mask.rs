@@ -79,7 +79,9 @@ impl Mask {
     }
 
     fn advance(&mut self, len: usize) {
-        self.key.rotate_left(len & 3);
+        // In registers; turning the bytes as a slice is a call.
+        let bits = u32::try_from(len & 3).unwrap_or_default().saturating_mul(8);
+        self.key = u32::from_le_bytes(self.key).rotate_right(bits).to_le_bytes();
     }
 }
 
