@@ -120,14 +120,14 @@ async fn receive(mut from: impl AsyncRead + Unpin, sizes: &[usize]) -> io::Resul
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
 
     #[test]
     fn bytes_arrive_both_ways_over_any_pipe(
         manners in (any_manner(), any_manner()),
         configs in (any_config(), any_config()),
-        lens in (0usize..60_000, 0usize..60_000),
-        writes in proptest::collection::vec(1usize..30_000, 1..6),
+        lens in (0usize..20_000, 0usize..20_000),
+        writes in proptest::collection::vec(1usize..20_000, 1..6),
         reads in proptest::collection::vec(1usize..30_000, 1..6),
     ) {
         let (a, b) = pipe(manners.0, manners.1);
@@ -145,7 +145,11 @@ proptest! {
         prop_assert!(got_there.unwrap() == there);
         prop_assert!(got_back.unwrap() == back);
 
-        let ends = zip(receive(&mut server_read, &reads), receive(&mut client_read, &reads));
+        let server_end = async {
+            let end = receive(&mut server_read, &reads).await;
+            server_write.close().await.and(end)
+        };
+        let ends = zip(server_end, receive(&mut client_read, &reads));
         let (closed, (server_end, client_end)) = block_on(zip(client_write.close(), ends));
         closed.unwrap();
         prop_assert!(server_end.unwrap().is_empty() && client_end.unwrap().is_empty());
@@ -583,7 +587,7 @@ fn a_cut_is_unexpected_eof_wherever_it_happens() {
 
 #[test]
 fn a_violation_is_invalid_data_and_the_peer_is_told_at_once() {
-    let empties = [b"\x02\x80abcd".to_vec(), b"\x80\x80abcd".repeat(1024)].concat();
+    let empties = [b"\x02\x80abcd".to_vec(), b"\x00\x80abcd".repeat(1024)].concat();
     let cases: Vec<(&[u8], Violation, u16)> = vec![
         (b"\x82\x01a", Violation::Unmasked, 1002),
         (b"\xc2\x81abcda", Violation::ReservedBits(4), 1002),

@@ -66,43 +66,47 @@ fn noise(len: usize, seed: u32) -> Vec<u8> {
     std::iter::repeat_n((), len).scan(seed, |state, ()| next(state)).collect()
 }
 
-/// Both ends send and receive at once, close, and see the other's close.
-async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(client: MaybeTls<IO>, server: MaybeTls<IO>, len: usize) {
-    async fn run<IO: AsyncRead + AsyncWrite + Unpin>(stream: MaybeTls<IO>, send: Vec<u8>, expect: Vec<u8>) {
-        let (mut reader, mut writer) = futures_lite::io::split(stream);
-        let write = async {
-            writer.write_all(&send).await.unwrap();
-            writer.close().await.unwrap();
-        };
-        let read = async {
-            let mut got = Vec::new();
-            reader.read_to_end(&mut got).await.unwrap();
-            assert!(got == expect, "the bytes are not those that were sent");
-        };
-        zip(write, read).await;
-    }
+/// Sends and receives at once, closes, and sees the other end's close.
+async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(stream: MaybeTls<IO>, send: &[u8], expect: &[u8]) {
+    let (mut reader, mut writer) = futures_lite::io::split(stream);
+    let write = async {
+        writer.write_all(send).await.unwrap();
+        writer.close().await.unwrap();
+    };
+    let read = async {
+        let mut got = Vec::new();
+        reader.read_to_end(&mut got).await.unwrap();
+        assert!(got == expect, "the bytes are not those that were sent");
+    };
+    zip(write, read).await;
+}
+
+/// A handshake, then data both ways; each end goes on as soon as its own handshake is over.
+fn converse(client: Backend, server: Backend, manners: Manners, len: usize) {
+    let authority = Authority::new("authority");
+    let leaf = authority.issue("localhost");
+    let (connector, acceptor) = (connector(client, &authority), acceptor(server, &leaf));
+    let (client, server) = pipe(manners);
     let (there, back) = (noise(len, 1), noise(len, 2));
-    zip(run(client, there.clone(), back.clone()), run(server, back, there)).await;
+    let dial = async { exchange(connector.connect("localhost", client).await.unwrap(), &there, &back).await };
+    let serve = async { exchange(acceptor.accept(server).await.unwrap(), &back, &there).await };
+    block_on(zip(dial, serve));
 }
 
 #[test]
 fn the_backends_move_data_both_ways_in_all_combinations() {
     for (client, server) in combinations() {
-        block_on(async {
-            let (client, server) = connected(client, server, Manners::GOOD).await;
-            exchange(client, server, 2 << 20).await;
-        });
+        converse(client, server, Manners::GOOD, 2 << 20);
     }
 }
 
 #[test]
-fn pipes_that_drip_or_hold_change_nothing() {
+fn pipes_that_drip_or_hold_or_are_narrow_change_nothing() {
+    // rustls reads nothing while a message of its handshake is stuck, so that the smallest has to fit.
+    let narrow = Manners { capacity: 20, chunk: 7, ..Manners::DRIPPING };
     for (client, server) in combinations() {
-        for manners in [Manners::DRIPPING, Manners::HOLDING, Manners { chunk: 7, capacity: 5, ..Manners::DRIPPING }] {
-            block_on(async {
-                let (client, server) = connected(client, server, manners).await;
-                exchange(client, server, 20_000).await;
-            });
+        for manners in [Manners::DRIPPING, Manners::HOLDING, narrow] {
+            converse(client, server, manners, 20_000);
         }
     }
 }

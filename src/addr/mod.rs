@@ -221,11 +221,6 @@ impl WsAddr {
     }
 }
 
-/// `/ip4/…/tcp/…`, or `/ip6/…/tcp/…` with the scope id as zone: the remote end of a connection not yet understood.
-pub(crate) fn tcp_multiaddr(addr: SocketAddr) -> Multiaddr {
-    Host::from(addr).components().chain([Protocol::Tcp(addr.port())]).collect()
-}
-
 impl PartialEq for WsAddr {
     fn eq(&self, other: &Self) -> bool {
         self.meaning() == other.meaning()
@@ -562,9 +557,6 @@ mod tests {
         assert_eq!(WsAddr::for_socket(v4, false).to_string(), "/ip4/192.0.2.7/tcp/4001/ws");
         assert_eq!(WsAddr::for_socket(v6(0), true).to_string(), "/ip6/fe80::1/tcp/4001/tls/ws");
         assert_eq!(WsAddr::for_socket(v6(2), false).to_string(), "/ip6zone/2/ip6/fe80::1/tcp/4001/ws");
-        assert_eq!(tcp_multiaddr(v4).to_string(), "/ip4/192.0.2.7/tcp/4001");
-        assert_eq!(tcp_multiaddr(v6(0)).to_string(), "/ip6/fe80::1/tcp/4001");
-        assert_eq!(tcp_multiaddr(v6(2)).to_string(), "/ip6zone/2/ip6/fe80::1/tcp/4001");
     }
 
     fn dns_name() -> impl Strategy<Value = String> {

@@ -44,8 +44,8 @@ struct Receiver {
     empties: u16,
     /// Payload of the last Ping that was not answered (RFC 6455 §5.5.3: the last one is enough).
     pong: Option<Vec<u8>>,
-    /// A Close that has just come.
-    close: Option<Option<CloseFrame>>,
+    /// A Close that has just come. Boxed: that is once in a connection, which is idle for much longer.
+    close: Option<Box<Option<CloseFrame>>>,
     /// Set once: nothing more is received after it.
     end: Option<ReadEnd>,
 }
@@ -95,7 +95,7 @@ impl Input {
 
     /// The Close that has come, the first time it is asked for.
     pub(super) fn take_close(&mut self) -> Option<Option<CloseFrame>> {
-        self.receiver.close.take()
+        self.receiver.close.take().map(|frame| *frame)
     }
 
     /// Whether there are received bytes that are not deframed.
@@ -239,7 +239,7 @@ impl Receiver {
                 Some(Event::Ping(payload)) => self.pong = Some(payload),
                 // What this means depends on who closed first: the stream decides.
                 Some(Event::Close(frame)) => {
-                    self.close = Some(frame);
+                    self.close = Some(Box::new(frame));
                     return (plain, end);
                 }
             }

@@ -165,7 +165,7 @@ impl ServerBuilder {
     ///
     /// What the backend cannot do is an error here ([`TlsError::Unsupported`]), as is a chain that is empty or cannot be
     /// read, and a key that cannot be read or does not belong to the chain's first certificate. Blocks for some
-    /// milliseconds (native-tls: some tens, for a handshake of the certificate with itself).
+    /// milliseconds (native-tls: for a handshake of the certificate with itself; the first time some 50 ms).
     pub fn build_with(&self, backend: Backend) -> Result<Acceptor, TlsError> {
         let acceptor = Acceptor::with(backend, self)?;
         log::debug!("{backend} acceptor built: {self:?}");

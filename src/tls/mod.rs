@@ -46,6 +46,8 @@ mod absent;
 mod native_backend;
 #[cfg(feature = "rustls")]
 mod rustls_backend;
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+mod wire;
 
 use std::fmt;
 
@@ -219,7 +221,7 @@ impl Acceptor {
     /// renewal does not cost every client a full handshake; with native-tls it cannot. [`TlsError::Unsupported`] for an
     /// acceptor made from a configuration of the user's.
     ///
-    /// Blocks for some milliseconds (native-tls: some tens).
+    /// Blocks for some milliseconds.
     pub fn replace(&self, chain_pem: &[u8], key_pem: &[u8]) -> Result<(), TlsError> {
         match &self.0 {
             AcceptorOf::Rustls(acceptor) => acceptor.replace(chain_pem, key_pem),

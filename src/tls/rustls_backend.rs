@@ -3,10 +3,10 @@
 //! The provider is always passed explicitly: a process default may be missing, or be another one.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -24,6 +24,7 @@ use futures_rustls::rustls::{
 use super::builder::Identity;
 use super::name::ServerName;
 use super::stream::{MaybeTls, Session};
+use super::wire::Wire;
 use super::{ALPN, AcceptorOf, ClientBuilder, ConnectorOf, ServerBuilder, TlsError};
 
 pub(super) const COMPILED_IN: bool = true;
@@ -59,8 +60,8 @@ impl Connector {
     {
         let invalid = |_| TlsError::InvalidName(name.as_str().to_owned());
         let name = PkiName::try_from(name.as_str().to_owned()).map_err(invalid)?;
-        let stream = self.0.connect(name, Wire(io)).await.map_err(TlsError::Handshake)?;
-        Ok(Stream(stream.into()))
+        let stream = self.0.connect(name, Wire::new(io)).await.map_err(TlsError::Handshake)?;
+        Stream::established(stream.into())
     }
 }
 
@@ -221,8 +222,8 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(Wire(io)).await.map_err(TlsError::Handshake)?;
-        Ok(Stream(stream.into()))
+        let stream = self.acceptor.accept(Wire::new(io)).await.map_err(TlsError::Handshake)?;
+        Stream::established(stream.into())
     }
 }
 
@@ -259,13 +260,42 @@ impl<IO> MaybeTls<IO> {
 
 pub(super) struct Stream<IO>(futures_rustls::TlsStream<Wire<IO>>);
 
+impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
+    fn established(mut stream: futures_rustls::TlsStream<Wire<IO>>) -> Result<Self, TlsError> {
+        stream.get_mut().0.established().map_err(TlsError::Handshake)?;
+        Ok(Stream(stream))
+    }
+
+    /// Sends what rustls has queued, also an alert after a failure, which futures-rustls' flush would leave.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.0.get_ref().1.wants_write() {
+            let sent = match &mut self.0 {
+                futures_rustls::TlsStream::Client(stream) => {
+                    let (io, session) = stream.get_mut();
+                    session.write_tls(&mut Writer { io, cx })
+                }
+                futures_rustls::TlsStream::Server(stream) => {
+                    let (io, session) = stream.get_mut();
+                    session.write_tls(&mut Writer { io, cx })
+                }
+            };
+            match sent {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     fn io(&self) -> &IO {
-        &self.0.get_ref().0.0
+        self.0.get_ref().0.io()
     }
 
     fn io_mut(&mut self) -> &mut IO {
-        &mut self.0.get_mut().0.0
+        self.0.get_mut().0.io_mut()
     }
 
     fn alpn(&self) -> Option<Vec<u8>> {
@@ -290,7 +320,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        ready!(self.poll_send(cx))?;
+        Pin::new(self.0.get_mut().0).poll_flush(cx)
     }
 
     fn poll_close_notify(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -300,48 +331,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     }
 }
 
-/// The IO as rustls needs it: one that takes nothing fails, rather than being asked for ever.
-struct Wire<IO>(IO);
+/// The IO as rustls writes to it.
+struct Writer<'a, 'b, IO> {
+    io: &'a mut Wire<IO>,
+    cx: &'a mut Context<'b>,
+}
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-
-    fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read_vectored(cx, bufs)
+impl<IO: AsyncWrite + Unpin> Writer<'_, '_, IO> {
+    fn wrote<T>(result: Poll<io::Result<T>>) -> io::Result<T> {
+        match result {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf).map(some_taken)
+impl<IO: AsyncWrite + Unpin> Write for Writer<'_, '_, IO> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Self::wrote(Pin::new(&mut *self.io).poll_write(self.cx, buf))
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs).map(some_taken)
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        Self::wrote(Pin::new(&mut *self.io).poll_write_vectored(self.cx, bufs))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
-    }
-}
-
-fn some_taken(taken: io::Result<usize>) -> io::Result<usize> {
-    match taken {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        taken => taken,
+    fn flush(&mut self) -> io::Result<()> {
+        Self::wrote(Pin::new(&mut *self.io).poll_flush(self.cx))
     }
 }

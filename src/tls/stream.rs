@@ -191,7 +191,7 @@ pub(super) trait Session<IO> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>>;
     fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
-    /// Sends everything taken, and flushes the IO.
+    /// Sends everything taken, also an alert after a failure, and flushes the IO.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Sends close_notify once, after everything taken, and flushes the IO; the IO stays open.
     fn poll_close_notify(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -283,6 +283,7 @@ impl<S> Guarded<S> {
     {
         match self.closing {
             Closing::Closed => Poll::Ready(Ok(())),
+            _ if self.is_broken() => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             _ => self.session.poll_flush(cx),
         }
     }

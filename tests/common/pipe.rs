@@ -58,6 +58,8 @@ pub struct End {
     incoming: Arc<Mutex<Lane>>,
     outgoing: Arc<Mutex<Lane>>,
     polls: usize,
+    /// Slices of a vectored write, joined.
+    joined: Vec<u8>,
     pub read: usize,
     pub written: usize,
 }
@@ -70,6 +72,7 @@ pub fn pipe(a: Manner, b: Manner) -> (End, End) {
         incoming: Arc::clone(incoming),
         outgoing: Arc::clone(outgoing),
         polls: 0,
+        joined: Vec::new(),
         read: 0,
         written: 0,
     };
@@ -77,6 +80,16 @@ pub fn pipe(a: Manner, b: Manner) -> (End, End) {
 }
 
 impl End {
+    /// Makes room for so many bytes in both directions, so that moving them allocates nothing in the pipe.
+    pub fn reserve(&mut self, bytes: usize) {
+        for lane in [&self.incoming, &self.outgoing] {
+            let mut lane = lane.lock().unwrap();
+            lane.bytes.reserve(bytes);
+            lane.held.reserve(bytes);
+        }
+        self.joined.reserve(bytes);
+    }
+
     /// Bytes that wait to be read at this end.
     pub fn readable(&self) -> usize {
         self.incoming.lock().unwrap().bytes.len()
@@ -188,8 +201,12 @@ impl AsyncWrite for End {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.manner.vectored {
-            let all: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
-            return self.poll_write(cx, &all);
+            let mut joined = std::mem::take(&mut self.joined);
+            joined.clear();
+            bufs.iter().for_each(|buf| joined.extend_from_slice(buf));
+            let polled = self.as_mut().poll_write(cx, &joined);
+            self.joined = joined;
+            return polled;
         }
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
         self.as_mut().poll_write(cx, first)
@@ -213,8 +230,8 @@ impl AsyncWrite for End {
 }
 
 fn release(lane: &mut Lane) {
-    let held = std::mem::take(&mut lane.held);
-    lane.bytes.extend(held);
+    lane.bytes.extend(&lane.held);
+    lane.held.clear();
     if let Some(reader) = lane.reader.take() {
         reader.wake();
     }

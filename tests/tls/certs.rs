@@ -6,16 +6,16 @@ use rcgen::{
 
 /// A certificate chain and its key, PEM.
 #[derive(Clone)]
-pub struct Leaf {
-    pub chain: String,
-    pub key: String,
-    pub der: Vec<u8>,
+pub(crate) struct Leaf {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+    pub(crate) der: Vec<u8>,
 }
 
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -23,19 +23,19 @@ impl Authority {
         Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    pub fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
-    pub fn der(&self) -> Vec<u8> {
+    pub(crate) fn der(&self) -> Vec<u8> {
         self.0.der().to_vec()
     }
 
-    pub fn issue(&self, name: &str) -> Leaf {
+    pub(crate) fn issue(&self, name: &str) -> Leaf {
         self.issue_with(name, |_| {})
     }
 
-    pub fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+    pub(crate) fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         self.issue_for(&KeyPair::generate().unwrap(), name, change)
     }
 
@@ -48,7 +48,7 @@ impl Authority {
     }
 
     /// Leaves for the keys of `tests/data`, with the key in each format it is there in.
-    pub fn issue_in_all_key_formats(&self, name: &str) -> Vec<(&'static str, Leaf)> {
+    pub(crate) fn issue_in_all_key_formats(&self, name: &str) -> Vec<(&'static str, Leaf)> {
         let rsa = KeyPair::from_pkcs8_pem_and_sign_algo(include_str!("../data/rsa.pkcs8.pem"), &PKCS_RSA_SHA256);
         let rsa = self.issue_for(&rsa.unwrap(), name, |_| {});
         let ec = KeyPair::from_pem(include_str!("../data/ec.pkcs8.pem"));

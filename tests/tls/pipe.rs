@@ -11,22 +11,24 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 /// How a pipe behaves; the same for both ends.
 #[derive(Clone, Copy, Debug)]
-pub struct Manners {
+pub(crate) struct Manners {
     /// Bytes that one direction holds before a writer has to wait.
-    pub capacity: usize,
+    pub(crate) capacity: usize,
     /// Most bytes that one call moves.
-    pub chunk: usize,
+    pub(crate) chunk: usize,
     /// Every other poll is `Pending` without a reason (and wakes at once).
-    pub moody: bool,
+    pub(crate) moody: bool,
     /// Nothing leaves before it is flushed.
-    pub holds_until_flush: bool,
+    pub(crate) holds_until_flush: bool,
 }
 
 impl Manners {
-    pub const GOOD: Manners = Manners { capacity: 64 << 10, chunk: usize::MAX, moody: false, holds_until_flush: false };
+    pub(crate) const GOOD: Manners =
+        Manners { capacity: 64 << 10, chunk: usize::MAX, moody: false, holds_until_flush: false };
     /// One byte at a time, `Pending` every other poll.
-    pub const DRIPPING: Manners = Manners { capacity: 1 << 10, chunk: 1, moody: true, holds_until_flush: false };
-    pub const HOLDING: Manners = Manners { capacity: 64 << 10, chunk: 1000, moody: true, holds_until_flush: true };
+    pub(crate) const DRIPPING: Manners = Manners { capacity: 8 << 10, chunk: 1, moody: true, holds_until_flush: false };
+    pub(crate) const HOLDING: Manners =
+        Manners { capacity: 64 << 10, chunk: 1000, moody: true, holds_until_flush: true };
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +42,7 @@ struct Channel {
 
 /// One end of a pipe. Dropping it is a cut: the other end reads 0 and cannot write.
 #[derive(Debug)]
-pub struct End {
+pub(crate) struct End {
     incoming: Arc<Mutex<Channel>>,
     outgoing: Arc<Mutex<Channel>>,
     manners: Manners,
@@ -50,7 +52,7 @@ pub struct End {
     refused_flush: bool,
 }
 
-pub fn pipe(manners: Manners) -> (End, End) {
+pub(crate) fn pipe(manners: Manners) -> (End, End) {
     let (there, back) = (Arc::new(Mutex::default()), Arc::new(Mutex::default()));
     (End::new(&back, &there, manners), End::new(&there, &back, manners))
 }
@@ -70,12 +72,12 @@ impl End {
     }
 
     /// Bytes that wait here to be read.
-    pub fn readable(&self) -> usize {
+    pub(crate) fn readable(&self) -> usize {
         self.incoming.lock().unwrap().bytes.len()
     }
 
     /// Whether the other end has closed its write half, or is gone.
-    pub fn is_read_closed(&self) -> bool {
+    pub(crate) fn is_read_closed(&self) -> bool {
         self.incoming.lock().unwrap().writer_gone
     }
 }

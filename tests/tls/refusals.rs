@@ -1,6 +1,5 @@
 //! What must not be accepted, on whatever backend.
 
-use std::error::Error;
 use std::io;
 
 use futures_lite::AsyncReadExt;
@@ -53,15 +52,16 @@ fn a_server_that_is_not_the_one_is_refused() {
 
 /// The backend whose own error type is the source.
 fn cause_of(error: &TlsError) -> Backend {
+    let source = std::error::Error::source(error).unwrap();
     #[cfg(feature = "rustls")]
-    if error.source().unwrap().is::<ws_transport::tls::rustls::Error>() {
+    if source.is::<ws_transport::tls::rustls::Error>() {
         return Backend::Rustls;
     }
     #[cfg(feature = "native-tls")]
-    if error.source().unwrap().is::<ws_transport::tls::native_tls::Error>() {
+    if source.is::<ws_transport::tls::native_tls::Error>() {
         return Backend::NativeTls;
     }
-    panic!("no backend's error: {error:?}")
+    panic!("no backend's error: {source:?}")
 }
 
 #[test]
@@ -140,10 +140,9 @@ fn roots_that_are_none_are_refused() {
 }
 
 #[test]
-fn own_roots_replace_those_of_the_system() {
+fn the_systems_roots_and_own_ones_add_up() {
     let authority = Authority::new("authority");
     for &backend in Backend::compiled_in() {
-        // What the system trusts depends on the machine: it is enough that one adds to the other and both build.
         let both = Connector::builder().system_roots().pem_roots(authority.pem()).build_with(backend);
         let acceptor = acceptor(backend, &authority.issue("localhost"));
         let (client, server) = block_on(shake_hands(&both.unwrap(), "localhost", &acceptor, Manners::GOOD));

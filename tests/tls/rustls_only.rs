@@ -1,5 +1,6 @@
 //! What only rustls can do, or can show.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use futures_lite::future::{block_on, zip};
@@ -9,7 +10,9 @@ use ws_transport::tls::rustls::crypto::ring;
 use ws_transport::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use ws_transport::tls::rustls::server::{Acceptor as HelloReader, ServerConfig};
 use ws_transport::tls::rustls::version::{TLS12, TLS13};
-use ws_transport::tls::rustls::{HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use ws_transport::tls::rustls::{
+    AlertDescription, Error, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
+};
 use ws_transport::tls::{Acceptor, Backend, Connector, TlsError};
 
 use crate::certs::{Authority, Leaf};
@@ -96,7 +99,9 @@ fn a_client_that_offers_only_h2_gets_no_application_protocol() {
         block_on(shake_hands(&Connector::from(Arc::new(config)), "localhost", &acceptor, Manners::GOOD))
     };
     let (client, server) = connect(&[b"h2"], Backend::Rustls);
-    assert!(client.unwrap_err().to_string().contains("NoApplicationProtocol"));
+    let error = client.unwrap_err();
+    let cause = error.source().and_then(|source| source.downcast_ref::<Error>());
+    assert!(matches!(cause, Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol))), "{error:?}");
     assert!(server.is_err());
 
     for &backend in Backend::compiled_in() {

@@ -229,6 +229,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
     async fn established(side: Side<IO>) -> Result<Self, TlsError> {
         let mut stream = Stream { side, sent_close_notify: false };
         poll_fn(|cx| stream.poll_flush(cx)).await.map_err(TlsError::Handshake)?;
+        stream.outbox().established().map_err(TlsError::Handshake)?;
         Ok(stream)
     }
 
@@ -268,7 +269,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        match &mut self.side {
+        let read = match &mut self.side {
             Side::Client(stream) => {
                 stream.get_mut().enter(Stage::Reading, cx);
                 polled(stream.read(buf))
@@ -277,7 +278,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
                 stream.get_mut().enter(Stage::Reading);
                 Pin::new(stream).poll_read(cx, buf).map_err(ours)
             }
+        };
+        if let Poll::Ready(Err(error)) = &read
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            // Try to get the alert out; no writer can go on now, whose waker this might take.
+            _ = self.outbox().poll_send_and_flush(cx);
         }
+        read
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {

@@ -6,6 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
+use super::super::wire::Wire;
+
 /// What the library was called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -24,27 +26,30 @@ pub(super) enum Stage {
 /// close_notify, which it would take for a clean one, is an `UnexpectedEof`.
 #[derive(Debug)]
 pub(super) struct Outbox<IO> {
-    io: IO,
+    wire: Wire<IO>,
     stage: Stage,
     /// Encrypted bytes that the IO did not take, the first `sent` of which it took since: a record, or a few messages of
     /// the handshake. Without capacity while empty.
     rest: Vec<u8>,
     sent: usize,
-    /// The IO took something after its last flush.
-    unflushed: bool,
 }
 
 impl<IO> Outbox<IO> {
     pub(super) fn new(io: IO) -> Self {
-        Outbox { io, stage: Stage::Handshaking, rest: Vec::new(), sent: 0, unflushed: false }
+        Outbox { wire: Wire::new(io), stage: Stage::Handshaking, rest: Vec::new(), sent: 0 }
     }
 
     pub(super) fn io(&self) -> &IO {
-        &self.io
+        self.wire.io()
     }
 
     pub(super) fn io_mut(&mut self) -> &mut IO {
-        &mut self.io
+        self.wire.io_mut()
+    }
+
+    /// Ends the handshake, which has failed after all if a write has.
+    pub(super) fn established(&mut self) -> io::Result<()> {
+        self.wire.established()
     }
 
     /// Says what the library will be called for next.
@@ -57,11 +62,7 @@ impl<IO: AsyncWrite + Unpin> Outbox<IO> {
     /// Sends what is kept.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest @ [_, ..]) = self.rest.get(self.sent..) {
-            let taken = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.unflushed = true;
+            let taken = ready!(Pin::new(&mut self.wire).poll_write(cx, rest))?;
             self.sent = self.sent.saturating_add(taken);
         }
         self.rest = Vec::new();
@@ -72,23 +73,17 @@ impl<IO: AsyncWrite + Unpin> Outbox<IO> {
     /// Sends what is kept, and flushes the IO.
     pub(super) fn poll_send_and_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        if self.unflushed {
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Outbox<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.stage == Stage::Handshaking {
-            // There is but one task now, and the peer will not answer what it has not got.
-            if let Poll::Ready(Err(error)) = self.poll_send_and_flush(cx) {
-                return Poll::Ready(Err(error));
-            }
+            // There is but one task now; Pending leaves its waker with the IO.
+            _ = self.poll_send(cx)?;
         }
-        match ready!(Pin::new(&mut self.io).poll_read(cx, buf))? {
+        match ready!(Pin::new(&mut self.wire).poll_read(cx, buf))? {
             0 if !buf.is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             read => Poll::Ready(Ok(read)),
         }
@@ -100,13 +95,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
         let mut taken = 0;
         // What is written while reading (a key update) waits for the next write (RFC 8446 §4.6.3): the IO remembers one
         // writer's waker, and a writer may be parked there.
-        if self.rest.is_empty() && self.stage != Stage::Reading {
-            match Pin::new(&mut self.io).poll_write(cx, buf)? {
-                Poll::Ready(0) if !buf.is_empty() => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(n) => taken = n,
-                Poll::Pending => {}
-            }
-            self.unflushed |= taken > 0;
+        if self.rest.is_empty()
+            && self.stage != Stage::Reading
+            && let Poll::Ready(n) = Pin::new(&mut self.wire).poll_write(cx, buf)?
+        {
+            taken = n;
         }
         self.rest.extend_from_slice(buf.get(taken..).unwrap_or_default());
         Poll::Ready(Ok(buf.len()))
@@ -118,6 +111,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send_and_flush(cx))?;
-        Pin::new(&mut self.io).poll_close(cx)
+        Pin::new(&mut self.wire).poll_close(cx)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use native_tls::{HandshakeError, MidHandshakeTlsStream, TlsAcceptor, TlsConnector, TlsStream};
 
@@ -14,14 +14,7 @@ const MAX_TURNS: usize = 16;
 
 /// Fails with [`TlsError::KeyMismatch`] unless the acceptor can prove that it holds its certificate's key.
 pub(super) fn shake_hands_with_itself(acceptor: &TlsAcceptor) -> Result<(), TlsError> {
-    // Who signed the certificate, and for whom, is for the real clients to judge.
-    let connector = TlsConnector::builder()
-        .disable_built_in_roots(true)
-        .danger_accept_invalid_certs(true)
-        .danger_accept_invalid_hostnames(true)
-        .use_sni(false)
-        .build()
-        .map_err(setup)?;
+    let connector = connector()?;
     let (client_io, server_io) = Memory::pair();
     let mut client = Turn::after(connector.connect("localhost", client_io))?;
     let mut server = Turn::after(acceptor.accept(server_io))?;
@@ -33,6 +26,24 @@ pub(super) fn shake_hands_with_itself(acceptor: &TlsAcceptor) -> Result<(), TlsE
         server = server.next()?;
     }
     Err(TlsError::KeyMismatch(Box::new(io::Error::from(io::ErrorKind::TimedOut))))
+}
+
+/// A connector that looks at the key only: who signed the certificate, and for whom, is for the real clients to judge.
+///
+/// Kept, for making one reads the system's roots (some 50 ms), even if it is told not to use them.
+fn connector() -> Result<TlsConnector, TlsError> {
+    static MADE: OnceLock<TlsConnector> = OnceLock::new();
+    if let Some(made) = MADE.get() {
+        return Ok(made.clone());
+    }
+    let connector = TlsConnector::builder()
+        .disable_built_in_roots(true)
+        .danger_accept_invalid_certs(true)
+        .danger_accept_invalid_hostnames(true)
+        .use_sni(false)
+        .build()
+        .map_err(setup)?;
+    Ok(MADE.get_or_init(|| connector).clone())
 }
 
 enum Turn {
