@@ -177,8 +177,8 @@ impl Decoder {
             _ => self.mask = header.mask.map(Mask::new),
         }
         match header.opcode {
-            OpCode::Continuation if !self.in_message => return Err(Violation::UnexpectedContinuation),
-            OpCode::Text | OpCode::Binary if self.in_message => return Err(Violation::UnfinishedMessage),
+            OpCode::Continuation if !self.in_message => Err(Violation::UnexpectedContinuation),
+            OpCode::Text | OpCode::Binary if self.in_message => Err(Violation::UnfinishedMessage),
             OpCode::Continuation | OpCode::Text | OpCode::Binary => {
                 self.in_message = !header.fin;
                 self.remaining = header.len;
