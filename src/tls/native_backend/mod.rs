@@ -291,7 +291,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.outbox().poll_send(cx))?;
         let buf = buf.get(..MAX_RECORD).unwrap_or(buf);
-        match &mut self.side {
+        let written = match &mut self.side {
             Side::Client(stream) => {
                 stream.get_mut().enter(Stage::Writing, cx);
                 polled(stream.write(buf))
@@ -300,7 +300,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
                 stream.get_mut().enter(Stage::Writing);
                 Pin::new(stream).poll_write(cx, buf).map_err(ours)
             }
-        }
+        };
+        written.map_err(|error| self.outbox().take_failure().unwrap_or(error))
     }
 
     /// Gathers slices into one record, for each record costs a header, a tag and a call to the IO.
@@ -326,16 +327,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
 
     fn poll_close_notify(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.sent_close_notify {
-            match &mut self.side {
+            let sent = match &mut self.side {
                 Side::Client(stream) => {
                     stream.get_mut().enter(Stage::Writing, cx);
-                    ready!(polled(stream.shutdown()))?;
+                    polled(stream.shutdown())
                 }
                 Side::Server(stream) => {
                     stream.get_mut().enter(Stage::Writing);
-                    ready!(Pin::new(stream).poll_close(cx)).map_err(ours)?;
+                    Pin::new(stream).poll_close(cx).map_err(ours)
                 }
-            }
+            };
+            ready!(sent).map_err(|error| self.outbox().take_failure().unwrap_or(error))?;
             self.sent_close_notify = true;
         }
         self.poll_flush(cx)

@@ -32,11 +32,13 @@ pub(super) struct Outbox<IO> {
     /// the handshake. Without capacity while empty.
     rest: Vec<u8>,
     sent: usize,
+    /// How a write failed, of which the library was told the kind only.
+    failed: Option<io::Error>,
 }
 
 impl<IO> Outbox<IO> {
     pub(super) fn new(io: IO) -> Self {
-        Outbox { wire: Wire::new(io), stage: Stage::Handshaking, rest: Vec::new(), sent: 0 }
+        Outbox { wire: Wire::new(io), stage: Stage::Handshaking, rest: Vec::new(), sent: 0, failed: None }
     }
 
     pub(super) fn io(&self) -> &IO {
@@ -50,6 +52,11 @@ impl<IO> Outbox<IO> {
     /// Ends the handshake, which has failed after all if a write has.
     pub(super) fn established(&mut self) -> io::Result<()> {
         self.wire.established()
+    }
+
+    /// How a write failed, where the library may report an error of its own instead (OpenSSL 3.6 does, 3.0 does not).
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        self.failed.take()
     }
 
     /// Says what the library will be called for next.
@@ -95,11 +102,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
         let mut taken = 0;
         // What is written while reading (a key update) waits for the next write (RFC 8446 §4.6.3): the IO remembers one
         // writer's waker, and a writer may be parked there.
-        if self.rest.is_empty()
-            && self.stage != Stage::Reading
-            && let Poll::Ready(n) = Pin::new(&mut self.wire).poll_write(cx, buf)?
-        {
-            taken = n;
+        if self.rest.is_empty() && self.stage != Stage::Reading {
+            match Pin::new(&mut self.wire).poll_write(cx, buf) {
+                Poll::Ready(Ok(n)) => taken = n,
+                Poll::Ready(Err(error)) => {
+                    let kind = error.kind();
+                    self.failed = Some(error);
+                    return Poll::Ready(Err(kind.into()));
+                }
+                Poll::Pending => {}
+            }
         }
         self.rest.extend_from_slice(buf.get(taken..).unwrap_or_default());
         Poll::Ready(Ok(buf.len()))
