@@ -177,9 +177,10 @@ fn measure(point: &str, work: Work, rows: &[&Row], options: &Options, json: &mut
     let mut samples = vec![Vec::new(); rows.len()];
     // The first round warms up and is not counted.
     for round in 0..=options.rounds {
-        for at in 0..rows.len() {
-            // Each round begins with another row, so that none always follows the same one.
-            let at = (at + round) % rows.len();
+        // In another order each time: what ran before leaves its traces in the caches.
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        fastrand::shuffle(&mut order);
+        for at in order {
             let sample = run(work, rows[at], options.bytes);
             if round > 0 {
                 samples[at].push(sample);
