@@ -8,13 +8,16 @@ use std::time::Duration;
 /// system call each. It is held only while it contains data.
 pub(crate) const READ_BUFFER: usize = 64 * 1024;
 
-/// Default size of the write buffer, in bytes: 16 KiB.
+/// Default size of the write buffer, in bytes: 32 KiB.
 ///
-/// Frame header included, so that a full buffer fills exactly one TLS record (RFC 8446 §5.1).
-pub(crate) const WRITE_BUFFER: usize = 16 * 1024;
+/// A message of 16 KiB fits with its header, and leaves in one send; a full buffer fills exactly two TLS records
+/// (RFC 8446 §5.1).
+pub(crate) const WRITE_BUFFER: usize = 32 * 1024;
 
-/// Slices of at least this many bytes are read into directly, without a buffer in between.
-pub(crate) const DIRECT_READ: usize = 16 * 1024;
+/// Slices of at least this many bytes are read into directly, without a buffer in between: 32 KiB.
+///
+/// Into a smaller one a message of the same size would come in two reads, the second for as few bytes as its header has.
+pub(crate) const DIRECT_READ: usize = 32 * 1024;
 
 /// Smallest buffer of either direction, in bytes: room for the largest control frame and more.
 const MIN_BUFFER: usize = 512;
@@ -54,7 +57,7 @@ pub struct StreamConfig {
 }
 
 impl StreamConfig {
-    /// The defaults: 64 KiB to read, 16 KiB to write, small writes coalesced, 5 s to close, no text.
+    /// The defaults: 64 KiB to read, 32 KiB to write, small writes coalesced, 5 s to close, no text.
     pub const fn new() -> Self {
         StreamConfig {
             read_buffer: READ_BUFFER,

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-/// Most bytes that a thread keeps: two read buffers and eight write buffers of the default sizes.
+/// Most bytes that a thread keeps: two read buffers and four write buffers of the default sizes.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// Most buffers that a thread keeps, however small they are: looking for one is a walk along them.
