@@ -23,7 +23,7 @@ use ws_transport::tls::{Acceptor, Backend, Connector, MaybeTls};
 use ws_transport::{StreamConfig, WsStream};
 
 /// Time after which a wake-up is considered lost.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(60);
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
@@ -148,7 +148,8 @@ fn futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
             let any_manner = |dice: &mut Dice| Manner {
                 capacity: [100, 700, 20_000][dice.below(3)],
                 chunk: [13, 1000, usize::MAX][dice.below(3)],
-                stutter: dice.below(2) == 0,
+                // A TLS handshake that writes and reads once a poll would always be refused the same one of the two.
+                stutter: tls.is_none() && dice.below(2) == 0,
                 until_flush: dice.below(2) == 0,
                 vectored: dice.below(2) == 0,
                 ..Manner::GOOD
@@ -161,7 +162,7 @@ fn futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
             };
             let (a, b) = pipe(any_manner(&mut dice), any_manner(&mut dice));
             let (to_client, to_server) = (any_config(&mut dice), any_config(&mut dice));
-            let data = pattern(60_000);
+            let data = pattern(20_000);
             let claim = format!("seed {seed}, {:?}", tls.as_ref().map(|(c, s)| (c.backend(), s.backend())));
             future::block_on(in_time(&claim, async {
                 let (client, server) = secured(tls, a, b).await;
@@ -199,17 +200,24 @@ async fn hand_write(mut to: impl AsyncWrite + Unpin, role: Role, data: &[u8], mu
 /// Reads by hand until there is so much data and the Pong of this number at the latest.
 async fn hand_read(mut from: impl AsyncRead + Unpin, role: Role, data: &[u8], last: impl Future<Output = u32>) {
     let (mut wire, mut buf) = (Vec::new(), vec![0; 3_000]);
-    let mut count = async |wire: &mut Vec<u8>| {
-        let len = from.read(&mut buf).await.unwrap();
-        assert_ne!(len, 0, "an end too early");
-        wire.extend_from_slice(&buf[..len]);
-    };
     let mut last = pin!(last);
     let (mut expected, mut at) = (None, 0);
     loop {
-        count(&mut wire).await;
-        if expected.is_none() {
-            expected = future::poll_once(&mut last).await;
+        let number = async {
+            match expected {
+                None => Err(last.as_mut().await),
+                Some(_) => future::pending().await,
+            }
+        };
+        match future::or(async { Ok(from.read(&mut buf).await.unwrap()) }, number).await {
+            Ok(len) => {
+                assert_ne!(len, 0, "an end too early");
+                wire.extend_from_slice(&buf[..len]);
+            }
+            Err(number) => {
+                expected = Some(number);
+                at = 0;
+            }
         }
         // Parsing all again and again would be quadratic.
         if wire.len() < at + 50_000 && wire.len() < data.len() {
@@ -255,11 +263,12 @@ where
             let len = [1, 300, 9_000, 100_000][dice.below(4)].min(rest.len());
             writer.write_all(&rest[..len]).await.unwrap();
             rest = &rest[len..];
-            if dice.below(3) == 0 {
+            if dice.below(3) == 0 && !rest.is_empty() {
                 writer.flush().await.unwrap();
             }
         }
-        // No flush: what is left has to go out by the waiting reader.
+        // The peer may have got all of it by the waiting reader, closed and gone.
+        let _ = writer.flush().await;
         writer
     });
     let expected = data.clone();
@@ -310,8 +319,8 @@ async fn narrow_sockets() -> (ws_transport::Tcp, ws_transport::Tcp) {
     let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (far, _) = listener.accept().unwrap();
     for socket in [&near, &far] {
-        set_socket_send_buffer_size(socket, 1024).unwrap();
-        set_socket_recv_buffer_size(socket, 1024).unwrap();
+        set_socket_send_buffer_size(socket, 4096).unwrap();
+        set_socket_recv_buffer_size(socket, 4096).unwrap();
         socket.set_nodelay(true).unwrap();
     }
     (ws_transport::Tcp::new(near).unwrap(), ws_transport::Tcp::new(far).unwrap())
@@ -336,7 +345,7 @@ fn two_tasks_on_narrow_sockets_never_miss_a_wake_up_and_answer_the_last_ping() {
                 secured(tls, client, server).await
             });
             let (ours, theirs) = if role == Role::Client { (client, server) } else { (server, client) };
-            on_four_threads(&claim, ours, theirs, role, 300_000, config, seed * 31 + 5);
+            on_four_threads(&claim, ours, theirs, role, 100_000, config, seed * 31 + 5);
         }
     }
 }
