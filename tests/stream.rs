@@ -487,6 +487,23 @@ fn ping_is_answered_while_a_write_is_parked() {
 }
 
 #[test]
+fn a_parked_writer_learns_of_a_close_or_a_violation_although_the_peer_does_not_read() {
+    for role in ROLES {
+        for end in [wire::close(other(role), 1000), b"\xff\xff".to_vec()] {
+            let (mut stream, mut peer) = stream(role, Manner { capacity: 100, ..Manner::GOOD }, StreamConfig::new());
+            let (woken, waker) = Woken::new();
+            let mut cx = Context::from_waker(&waker);
+            fill(&mut stream, &mut cx);
+            let before = woken.count();
+            peer.put(&end);
+            assert!(woken.count() > before);
+            let Poll::Ready(result) = poll_write(&mut stream, &mut cx, b"more") else { panic!("still parked") };
+            assert_eq!(kind(result), io::ErrorKind::BrokenPipe);
+        }
+    }
+}
+
+#[test]
 fn of_many_pings_from_a_peer_that_does_not_read_one_pong_is_owed() {
     let (mut stream, mut peer) = stream(Role::Server, Manner { capacity: 3, ..Manner::GOOD }, StreamConfig::new());
     let (_, waker) = Woken::new();

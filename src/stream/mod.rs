@@ -370,7 +370,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                 break;
             }
         }
-        if taken == 0 { Poll::Pending } else { Poll::Ready(Ok(taken)) }
+        if taken == 0 {
+            // A Close or a violation that came in just now: nobody would wake the writer if the peer does not read.
+            self.output.check_open()?;
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(taken))
     }
 
     /// Sends what was just written, for those who never flush; the reader is asked to send what the IO does not take.

@@ -140,11 +140,11 @@ fn split_start_line(head: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
     Ok((line, rest.strip_prefix(b"\r\n").ok_or(HeadError::StartLine)?))
 }
 
-/// `None` is an HTTP version that is neither 1.1 nor 1.0.
+/// `None` is an HTTP version that is not 1.x; a higher minor version is taken for the highest known (RFC 9110 §6.2).
 fn parse_version(version: &[u8]) -> Result<Option<Version>, HeadError> {
     match version {
-        b"HTTP/1.1" => Ok(Some(Version::HTTP_11)),
         b"HTTP/1.0" => Ok(Some(Version::HTTP_10)),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Ok(Some(Version::HTTP_11)),
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Ok(None),
         _ => Err(HeadError::StartLine),
     }
