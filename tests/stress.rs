@@ -23,7 +23,7 @@ use ws_transport::tls::{Acceptor, Backend, Connector, MaybeTls};
 use ws_transport::{StreamConfig, WsStream};
 
 /// Time after which a wake-up is considered lost.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20);
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
@@ -133,8 +133,13 @@ async fn impatient<IO: AsyncRead + AsyncWrite + Unpin>(mut stream: WsStream<IO>,
     assert!(got == data, "bytes were lost, repeated or swapped");
 
     // Closing goes on where it was dropped.
-    while dropped_after(dice.below(3), stream.close()).await.transpose().unwrap().is_none() {
-        future::yield_now().await;
+    // The peer, who looks at its data itself, may have seen our Close and gone before our close_notify left.
+    loop {
+        match dropped_after(dice.below(3), stream.close()).await {
+            None => future::yield_now().await,
+            Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            Some(closed) => break closed.unwrap(),
+        }
     }
     assert_eq!(stream.read(&mut buf).await.unwrap(), 0);
 }
@@ -142,11 +147,12 @@ async fn impatient<IO: AsyncRead + AsyncWrite + Unpin>(mut stream: WsStream<IO>,
 #[test]
 fn futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
     let combinations = combinations();
-    for seed in 0..6 * times() {
+    for seed in 0..3 * times() {
         for tls in &combinations {
             let mut dice = Dice::new(seed + 1);
             let any_manner = |dice: &mut Dice| Manner {
-                capacity: [100, 700, 20_000][dice.below(3)],
+                // Nobody reads the server's session tickets while its handshake waits to send them.
+                capacity: if tls.is_some() { [2_000, 5_000, 20_000] } else { [100, 700, 20_000] }[dice.below(3)],
                 chunk: [13, 1000, usize::MAX][dice.below(3)],
                 // A TLS handshake that writes and reads once a poll would always be refused the same one of the two.
                 stutter: tls.is_none() && dice.below(2) == 0,
@@ -162,7 +168,7 @@ fn futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
             };
             let (a, b) = pipe(any_manner(&mut dice), any_manner(&mut dice));
             let (to_client, to_server) = (any_config(&mut dice), any_config(&mut dice));
-            let data = pattern(20_000);
+            let data = pattern(6_000);
             let claim = format!("seed {seed}, {:?}", tls.as_ref().map(|(c, s)| (c.backend(), s.backend())));
             future::block_on(in_time(&claim, async {
                 let (client, server) = secured(tls, a, b).await;
@@ -345,7 +351,7 @@ fn two_tasks_on_narrow_sockets_never_miss_a_wake_up_and_answer_the_last_ping() {
                 secured(tls, client, server).await
             });
             let (ours, theirs) = if role == Role::Client { (client, server) } else { (server, client) };
-            on_four_threads(&claim, ours, theirs, role, 100_000, config, seed * 31 + 5);
+            on_four_threads(&claim, ours, theirs, role, 30_000, config, seed * 31 + 5);
         }
     }
 }
