@@ -850,6 +850,19 @@ fn an_error_at_any_byte_gives_errors_and_no_panic_afterwards() {
 }
 
 #[test]
+fn closing_tells_of_data_that_a_waiting_read_could_not_send() {
+    let (mut stream, _peer) =
+        stream(Role::Client, Manner { fail_write_at: Some(0), ..Manner::GOOD }, StreamConfig::new());
+    let (_, waker) = Woken::new();
+    let mut cx = Context::from_waker(&waker);
+    assert!(poll_write(&mut stream, &mut cx, b"request").is_ready());
+    assert!(poll_read(&mut stream, &mut cx, &mut [0; 8]).is_pending());
+    for _ in 0..2 {
+        assert_eq!(kind(block_on(stream.close())), io::ErrorKind::ConnectionReset);
+    }
+}
+
+#[test]
 fn an_io_that_takes_nothing_is_write_zero() {
     struct Zero;
     impl AsyncRead for Zero {

@@ -92,7 +92,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     fn next_step(&mut self, done: Step) {
         let Closing::Running(running) = &mut self.closing else { return };
         match done {
-            Step::Sending => running.step = Step::ShuttingDown,
+            Step::Sending => {
+                running.step = Step::ShuttingDown;
+                running.nothing_unsent = true;
+            }
             Step::ShuttingDown if matches!(self.input.end(), Some(ReadEnd::Violated(_))) => {
                 running.step = Step::Discarding(DRAIN_BYTES);
                 running.timer = Timer::after(DRAIN_TIME.min(self.close_timeout));

@@ -44,7 +44,8 @@ const QUIET_DRAINS: u8 = 4;
 /// of empty frames). Data that came before either is read first. Every further read gives the same again.
 ///
 /// **A read that has to wait first sends what was written**, so that a request never waits for its own response.
-/// Pings are answered by reads and by writes.
+/// (One that waits already, in another task, does not send what is written later: then flush.) Pings are answered by
+/// reads and by writes.
 ///
 /// # Writing
 ///
@@ -347,8 +348,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                 open => open?,
             }
             let len = if direct {
-                match self.output.poll_direct(&mut self.io, cx, bytes)? {
+                let sent = if self.reader_sends && self.wakers.other_reader_waits(cx) {
+                    self.wakers.park_writer(cx);
+                    let both = self.wakers.both();
+                    self.output.poll_direct(&mut self.io, &mut Context::from_waker(&both), bytes)?
+                } else {
+                    self.output.poll_direct(&mut self.io, cx, bytes)?
+                };
+                match sent {
                     Poll::Ready(len) => {
+                        self.wakers.unpark_writer();
                         self.quiet = self.quiet.saturating_add(1);
                         len
                     }

@@ -34,6 +34,8 @@ pub(super) struct Output {
     close: CloseState,
     /// Set once: the IO failed.
     failure: Option<Failure>,
+    /// Whether data was taken since all was last sent and flushed; after a failure, whether some is lost.
+    holds_data: bool,
 }
 
 /// How far the Close frame has come.
@@ -59,6 +61,7 @@ impl Output {
             pong: None,
             close: CloseState::Open,
             failure: None,
+            holds_data: false,
         }
     }
 
@@ -86,9 +89,9 @@ impl Output {
         self.encoder.is_empty() && !self.owes_control()
     }
 
-    /// Whether there may be data that the peer has not got: buffered, or held back by the IO.
+    /// Whether there may be data that the peer has not got: buffered, held back by the IO, or lost with it.
     pub(super) fn holds_data(&self) -> bool {
-        !self.encoder.is_empty() || self.unflushed
+        self.holds_data
     }
 
     /// Whether a control frame waits for room in the buffer.
@@ -115,6 +118,7 @@ impl Output {
     /// Takes as many bytes as the buffer has room for.
     pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
         self.attach();
+        self.holds_data = true;
         self.encoder.write(bytes, masking_key)
     }
 
@@ -160,6 +164,7 @@ impl Output {
             Err(error) => return Poll::Ready(Err(self.fail(error))),
         };
         self.unflushed = true;
+        self.holds_data = true;
 
         let mut taken = 0;
         for (header, header_len, payload) in frames {
@@ -224,6 +229,7 @@ impl Output {
                 Err(error) => return Poll::Ready(Err(self.fail(error))),
             }
         }
+        self.holds_data = false;
         Poll::Ready(Ok(()))
     }
 
