@@ -88,7 +88,7 @@ impl Server {
     }
 
     /// A good client is served, and what the others left behind is gone.
-    fn is_well(self) {
+    fn check_well(self) {
         serves(self.upgraded());
         let start = Instant::now();
         while descriptors() != self.descriptors {
@@ -244,7 +244,7 @@ fn every_request_gets_its_status_although_more_is_on_the_way() {
         assert_eq!(head.contains("\r\nSec-WebSocket-Version: 13"), status == 426, "{claim}: {head}");
         assert_eq!(head.contains("\r\nAllow: GET"), status == 405, "{claim}: {head}");
     }
-    server.is_well();
+    server.check_well();
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_good_request_is_granted_byte_by_byte() {
     }
     assert!(is_granted(&read_head(&mut client)));
     serves(client);
-    server.is_well();
+    server.check_well();
 }
 
 /// Ends of silence that a deadline has to cut short, on listeners of every kind.
@@ -300,7 +300,7 @@ fn the_deadline_ends_who_is_silent_or_drips_and_a_leaver_costs_nothing() {
         }
         drop(client);
         if !addr.contains("tls") {
-            server.is_well();
+            server.check_well();
         }
     }
 }
@@ -429,7 +429,7 @@ fn every_violation_gets_its_close_code_although_more_is_on_the_way() {
         let sent = Sent::parse(Role::Server, &read_to_end(&mut client, claim));
         assert_eq!(sent.close_code(), Some(code), "{claim}: {sent:?}");
     }
-    server.is_well();
+    server.check_well();
 }
 
 #[test]
@@ -474,7 +474,7 @@ fn what_is_odd_but_allowed_is_served() {
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"\x82\x07endless");
     }
-    server.is_well();
+    server.check_well();
 }
 
 #[test]
@@ -495,7 +495,7 @@ fn of_2000_pings_at_once_the_last_is_answered_and_none_twice() {
     assert!(pongs.is_sorted_by(|a, b| a < b), "{pongs:?}");
     assert_eq!(pongs.last(), Some(&1999));
     drop(client);
-    server.is_well();
+    server.check_well();
 }
 
 #[test]
@@ -515,5 +515,5 @@ fn an_end_within_a_frame_ends_the_connection_wherever_it_falls() {
         let mut client = server.upgraded();
         client.write_all(&whole.repeat(100)).unwrap();
     }
-    server.is_well();
+    server.check_well();
 }

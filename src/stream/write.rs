@@ -1,0 +1,205 @@
+//! The writing half: taking bytes, sending them, and looking at the input while nobody reads.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+
+use super::fault::{Failure, ReadEnd};
+use super::{MAX_FRAMES_PER_POLL, WsStream};
+
+/// Most times that one write fills and empties the buffer before it returns what was taken.
+const MAX_DRAINS_PER_POLL: u32 = 16;
+
+/// Drains and flushes without a read after which the writer looks at the input itself, so that Pings are answered.
+const QUIET_DRAINS: u8 = 4;
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
+    /// Sends what is buffered on behalf of a writer, who is parked if it has to wait; with `flush`, flushes the IO too.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, flush: bool) -> Poll<io::Result<()>> {
+        let sent = if self.reader_sends && self.wakers.other_reader_waits(cx) {
+            self.wakers.park_writer(cx);
+            let both = self.wakers.both();
+            self.output.poll(&mut self.io, &mut Context::from_waker(&both), flush)
+        } else {
+            self.output.poll(&mut self.io, cx, flush)
+        };
+        match sent {
+            Poll::Ready(_) => {
+                self.wakers.unpark_writer();
+                self.reader_sends &= !self.output.is_idle();
+                self.quiet = self.quiet.saturating_add(1);
+            }
+            Poll::Pending => self.wakers.park_writer(cx),
+        }
+        sent
+    }
+
+    /// Looks at the input on behalf of a writer, so that Pings are answered and a Close is seen while nobody reads.
+    ///
+    /// Once the IO has nothing more to give, this costs one look at a flag until it has. What is received stays in the
+    /// input's buffer; when that is full of unread data, nothing more is looked at.
+    fn watch_input(&mut self, cx: &mut Context<'_>) {
+        if self.writer_watches {
+            self.wakers.refresh();
+            if !self.wakers.has_fired() {
+                return;
+            }
+            self.writer_watches = false;
+        }
+        let mut budget = MAX_FRAMES_PER_POLL;
+        while self.input.end().is_none() {
+            if self.input.has_raw() {
+                self.input.deframe(&mut budget);
+            } else if self.input.has_room() {
+                let both = self.wakers.both_afresh();
+                let mut both = Context::from_waker(&both);
+                match self.input.poll_fill(&mut self.io, &mut both, &mut budget) {
+                    Poll::Ready(Ok(0)) => self.input.finish(ReadEnd::Truncated),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Poll::Ready(Err(error)) => self.input.finish(ReadEnd::Failed(Failure::new(error))),
+                    Poll::Pending => {
+                        self.writer_watches = true;
+                        return;
+                    }
+                }
+            } else {
+                return;
+            }
+            self.settle_input();
+            if self.input.end().is_some() || !self.input.plain().is_empty() {
+                self.wakers.wake_reader();
+            }
+            if budget == 0 {
+                cx.waker().wake_by_ref();
+                return;
+            }
+        }
+    }
+
+    /// As [`poll_send`](Self::poll_send), and answers Pings that nobody reads for.
+    fn poll_send_and_watch(&mut self, cx: &mut Context<'_>, flush: bool) -> Poll<io::Result<()>> {
+        let sent = self.poll_send(cx, flush)?;
+        if sent.is_pending() || self.quiet >= QUIET_DRAINS {
+            self.watch_input(cx);
+            if self.output.owes_control() {
+                return self.poll_send(cx, flush);
+            }
+        }
+        sent.map(Ok)
+    }
+
+    /// Takes bytes into the buffer, or sends them from where they are, as far as that goes without waiting.
+    fn poll_take(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut taken = 0;
+        for _ in 0..MAX_DRAINS_PER_POLL {
+            let direct = self.output.prefers_direct(bytes.len());
+            if direct && !self.output.is_drained() && self.poll_send_and_watch(cx, false)?.is_pending() {
+                break;
+            }
+            // A Close may have come in while the input was looked at: nothing may follow ours.
+            match self.output.check_open() {
+                Err(_) if taken > 0 => break,
+                open => open?,
+            }
+            let len = if direct {
+                let sent = if self.reader_sends && self.wakers.other_reader_waits(cx) {
+                    self.wakers.park_writer(cx);
+                    let both = self.wakers.both();
+                    self.output.poll_direct(&mut self.io, &mut Context::from_waker(&both), bytes)?
+                } else {
+                    self.output.poll_direct(&mut self.io, cx, bytes)?
+                };
+                match sent {
+                    Poll::Ready(len) => {
+                        self.wakers.unpark_writer();
+                        self.quiet = self.quiet.saturating_add(1);
+                        len
+                    }
+                    Poll::Pending => {
+                        self.wakers.park_writer(cx);
+                        self.watch_input(cx);
+                        break;
+                    }
+                }
+            } else {
+                self.output.write(bytes)
+            };
+            taken += len;
+            bytes = bytes.get(len..).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
+            if !self.output.is_drained() && self.poll_send_and_watch(cx, false)?.is_pending() {
+                break;
+            }
+        }
+        if taken == 0 {
+            // A Close or a violation that came in just now: nobody would wake the writer if the peer does not read.
+            self.output.check_open()?;
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Sends what was just written, for those who never flush; the reader is asked to send what the IO does not take.
+    fn send_at_once(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.reader_sends = true;
+        // Pending is not passed on: the bytes are taken.
+        if let Poll::Ready(sent) = self.poll_send_and_watch(cx, true) {
+            sent?;
+        }
+        Ok(())
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.output.check_open()?;
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let taken = ready!(this.poll_take(cx, buf))?;
+        if !this.coalesce {
+            this.send_at_once(cx)?;
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.output.check_open()?;
+        let mut taken = 0;
+        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+            match this.poll_take(cx, buf)? {
+                Poll::Ready(len) => {
+                    taken += len;
+                    if len < buf.len() {
+                        break;
+                    }
+                }
+                Poll::Pending if taken == 0 => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        if taken > 0 && !this.coalesce {
+            this.send_at_once(cx)?;
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_send_and_watch(cx, true)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_closing(cx)
+    }
+}
