@@ -64,12 +64,16 @@ mod deadline;
 mod dial;
 mod error;
 pub mod handshake;
+#[cfg(feature = "libp2p")]
+pub mod libp2p;
 mod listen;
 pub mod proto;
 mod stream;
 mod tcp;
 pub mod tls;
 mod to_ws_addr;
+#[cfg(feature = "upgrade")]
+pub mod upgrade;
 
 pub use addr::{AddrError, DnsFamily, Host, WsAddr};
 pub use config::{StreamConfig, TextFrames};

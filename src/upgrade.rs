@@ -1,0 +1,1 @@
+//! The libp2p upgrade: security and a stream muxer on a byte stream.
