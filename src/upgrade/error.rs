@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+use multistream_select::NegotiationError;
 
 use crate::deadline::TimedOut;
 
@@ -80,6 +81,14 @@ impl UpgradeError {
         self
     }
 
+    /// The answer to a lazy proposal is read by the layer above: a refusal of security fails its handshake.
+    pub(super) fn relocated(mut self) -> Self {
+        if self.stage == Stage::Security && is_negotiation(&*self.cause) {
+            self.stage = Stage::SecurityNegotiation;
+        }
+        self
+    }
+
     /// The stage that failed, or that was running when the time was up.
     pub fn stage(&self) -> Stage {
         self.stage
@@ -97,9 +106,8 @@ impl UpgradeError {
 
     /// Whether the time allowed ran out.
     pub fn is_timeout(&self) -> bool {
-        std::iter::successors(self.source(), |&cause| cause.source()).any(|cause| {
-            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-            cause.is::<TimedOut>() || kind == Some(io::ErrorKind::TimedOut)
+        causes(&*self.cause).any(|cause| {
+            cause.is::<TimedOut>() || io_error(cause).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
         })
     }
 }
@@ -119,6 +127,27 @@ impl StdError for UpgradeError {
     }
 }
 
+/// An error, its cause, the cause of the cause, and so on.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&cause| cause.source())
+}
+
+/// The IO error that an error is; noise hides its own from `source`.
+fn io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
+    match error.downcast_ref::<libp2p_noise::Error>() {
+        Some(libp2p_noise::Error::Io(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+/// Whether an error has one of multistream-select among its causes.
+pub(super) fn is_negotiation(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| {
+        let inner = io_error(cause).and_then(io::Error::get_ref);
+        cause.is::<NegotiationError>() || inner.is_some_and(|inner| inner.is::<NegotiationError>())
+    })
+}
+
 /// Why a session ended. Cheap to clone: everybody who asks is told the same.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -132,9 +161,11 @@ pub enum SessionError {
     Violation(u32),
     /// The peer opened streams faster than they could be refused.
     Flood,
+    /// The peer does not speak yamux.
+    NoMuxer,
     /// The time to agree on the muxer ran out, or the time to close.
     TimedOut(TimedOut),
-    /// The byte stream or what came over it failed: an IO error, a `na` to the muxer, a frame that is none.
+    /// The byte stream or what came over it failed: an IO error, a frame that is none.
     Connection(Arc<yamux::ConnectionError>),
 }
 
@@ -145,6 +176,7 @@ impl fmt::Display for SessionError {
             SessionError::GoneAway(code) => write!(f, "peer ended the session with code {code}"),
             SessionError::Violation(code) => write!(f, "peer violated the muxer's protocol, ended with code {code}"),
             SessionError::Flood => f.write_str("peer opened too many streams too fast"),
+            SessionError::NoMuxer => f.write_str("peer does not speak yamux"),
             SessionError::TimedOut(error) => write!(f, "session {error}"),
             SessionError::Connection(error) => write!(f, "connection failed: {error}"),
         }

@@ -38,3 +38,40 @@ impl Limits {
         Limits { max_streams: STREAMS, window_growth: WINDOW_GROWTH, stream_timeout: STREAM_TIMEOUT }
     }
 }
+
+/// Time that closing a session may take: 10 s, the time that a peer is given for anything else.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The muxer's own limit of streams, which is out of reach.
+///
+/// The muxer ends the whole session over one stream too many, of either side. Our limits refuse the one stream before
+/// that; the muxer may still have some on its books that we have dropped. All their windows have to fit into 32 bits,
+/// for the boards' sake.
+const MUXER_STREAMS: usize = 4 * MAX_STREAMS - 8;
+
+/// Smallest window of a stream in bytes (yamux specification, "Flow Control").
+const INITIAL_WINDOW: usize = yamux::DEFAULT_CREDIT as usize;
+
+/// The muxer's configuration, if the windows of its streams may grow by so many bytes together.
+pub(super) fn muxer(window_growth: usize) -> yamux::Config {
+    let mut config = yamux::Config::default();
+    // Whatever this is above the initial windows of all streams is what the windows may grow by.
+    let windows = MUXER_STREAMS * INITIAL_WINDOW + window_growth.min(WINDOW_GROWTH);
+    config.set_max_connection_receive_window(None);
+    config.set_max_num_streams(MUXER_STREAMS);
+    config.set_max_connection_receive_window(Some(windows));
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_windows_fit_into_32_bits() {
+        let windows = (MUXER_STREAMS as u64) * u64::from(yamux::DEFAULT_CREDIT) + WINDOW_GROWTH as u64;
+        assert!(u32::try_from(windows).is_ok(), "{windows}");
+        assert!(MUXER_STREAMS > 2 * MAX_STREAMS);
+        muxer(WINDOW_GROWTH);
+    }
+}

@@ -61,20 +61,31 @@
 
 mod driver;
 mod error;
+mod frames;
+mod inbound;
 mod limits;
+mod link;
 mod security;
 mod session;
+mod shared;
 mod stream;
+mod substream;
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::future::Future;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p_identity::{Keypair, PeerId};
+use multistream_select::{Negotiated, Version, dialer_select_proto, listener_select_proto};
 
 use crate::Dialer;
+use crate::deadline::Deadline;
 use crate::to_ws_addr::ToWsAddr;
 use limits::Limits;
+use shared::Shared;
 
 pub use driver::Driver;
 pub use error::{SessionError, Stage, StreamError, UpgradeError, WrongPeer};
@@ -188,8 +199,7 @@ impl Upgrader {
     where
         IO: Io + 'static,
     {
-        let _ = (io, expected);
-        todo!()
+        self.dial_boxed(Box::new(io), expected).await
     }
 
     /// Upgrades a byte stream that we accepted.
@@ -199,8 +209,47 @@ impl Upgrader {
     where
         IO: Io + 'static,
     {
-        let _ = io;
-        todo!()
+        self.accept_boxed(Box::new(io)).await
+    }
+
+    async fn dial_boxed(&self, io: BoxedIo, expected: Option<PeerId>) -> Result<(Session, Driver), UpgradeError> {
+        let deadline = Deadline::after(self.timeout);
+        let select = dialer_select_proto(io, iter::once(self.security.protocol()), Version::V1Lazy);
+        let (_, io) = step(Stage::SecurityNegotiation, deadline, select).await?;
+
+        let handshake = self.security.secure_outbound(Box::new(io), expected);
+        let Secured { peer, io } = step(Stage::Security, deadline, handshake).await.map_err(UpgradeError::relocated)?;
+        if let Some(expected) = expected.filter(|&expected| expected != peer) {
+            return Err(UpgradeError::new(Stage::Identity, WrongPeer { expected, actual: peer }));
+        }
+
+        let select = dialer_select_proto(io, iter::once(MUXER), Version::V1Lazy);
+        let (_, io) = step(Stage::MuxerNegotiation, deadline, select).await?;
+        Ok(self.session(peer, io, yamux::Mode::Client, deadline))
+    }
+
+    async fn accept_boxed(&self, io: BoxedIo) -> Result<(Session, Driver), UpgradeError> {
+        let deadline = Deadline::after(self.timeout);
+        let select = listener_select_proto(io, iter::once(self.security.protocol()));
+        let (_, io) = step(Stage::SecurityNegotiation, deadline, select).await?;
+
+        let Secured { peer, io } = step(Stage::Security, deadline, self.security.secure_inbound(Box::new(io))).await?;
+
+        let select = listener_select_proto(io, iter::once(MUXER));
+        let (_, io) = step(Stage::MuxerNegotiation, deadline, select).await?;
+        Ok(self.session(peer, io, yamux::Mode::Server, deadline))
+    }
+
+    fn session(
+        &self,
+        peer: PeerId,
+        io: Negotiated<BoxedIo>,
+        mode: yamux::Mode,
+        deadline: Deadline,
+    ) -> (Session, Driver) {
+        let shared = Arc::new(Shared::new(peer, self.limits));
+        let session = Session::new(Arc::clone(&shared));
+        (session, Driver::new(io, mode, shared, Arc::clone(&self.protocols), deadline))
     }
 
     /// Dials a WebSocket address and upgrades the connection; the peer has to be the one of the address's `/p2p/…`.
@@ -218,6 +267,23 @@ impl Upgrader {
             self.dial(io, address.peer_id().copied()).await
         };
         upgraded.await.map_err(|error: UpgradeError| error.with_address(address.to_multiaddr()))
+    }
+}
+
+/// Name of the muxer in multistream-select.
+const MUXER: &str = "/yamux/1.0.0";
+
+async fn step<T, E>(
+    stage: Stage,
+    deadline: Deadline,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, UpgradeError>
+where
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    match deadline.run(work).await {
+        Ok(done) => done.map_err(|cause| UpgradeError::new(stage, cause)),
+        Err(late) => Err(UpgradeError::new(stage, late)),
     }
 }
 

@@ -1,0 +1,530 @@
+//! What a session's handles, its streams, its driver and its link have in common.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use libp2p_identity::PeerId;
+
+use super::error::SessionError;
+use super::frames::{FIN, GO_AWAY, Header, RST, SYN};
+use super::limits::Limits;
+use super::stream::Stream;
+
+/// Code of a GoAway that ends a session in order (yamux specification, "Go Away").
+const NORMAL: u32 = 0;
+
+/// Code of a GoAway that tells the peer that it broke the rules.
+const PROTOCOL_ERROR: u32 = 1;
+
+/// No code has been seen.
+const NONE: u32 = u32::MAX;
+
+/// The state of a session.
+///
+/// The lock is never held while a future or a stream is polled, nor while a waker is woken or a stream dropped.
+pub(super) struct Shared {
+    pub(super) peer: PeerId,
+    pub(super) limits: Limits,
+    state: Mutex<State>,
+    /// Polls of the driver so far.
+    driver_polls: AtomicU64,
+    /// The peer's muxer has spoken.
+    confirmed: AtomicBool,
+    /// Code of the GoAway that our muxer sent because the peer broke the rules.
+    violated: AtomicU32,
+    /// Code of the GoAway that the peer has sent.
+    gone: AtomicU32,
+    /// The GoAway that goes out tells the peer that it broke the rules.
+    blame: AtomicBool,
+    /// The session has ended; see [`State::ended`].
+    over: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    driver: Option<Waker>,
+    /// Handles, that is clones of the session.
+    handles: usize,
+    /// Streams that are open or being opened; by [`Direction`].
+    streams: [usize; 2],
+    fates: HashMap<u32, Arc<Fate>>,
+    /// The inbound stream whose first frame was its last.
+    born_finished: Option<u32>,
+    opens: VecDeque<Arc<Opening>>,
+    /// Inbound streams that nobody has accepted yet.
+    ready: VecDeque<Stream>,
+    /// Wakers of whoever accepts a stream, or waits for the end.
+    waiting: Vec<Waker>,
+    /// The session is to be closed.
+    closing: bool,
+    /// The session is over for its streams and handles.
+    ended: Option<SessionError>,
+    /// The driver has nothing more to do.
+    finished: bool,
+}
+
+/// Who opened a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Inbound = 0,
+    Outbound = 1,
+}
+
+/// What has become of a stream, beyond what the muxer tells.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    /// The peer's last byte has come.
+    finished: AtomicBool,
+    /// The peer has reset it.
+    reset: AtomicBool,
+    /// It was dropped here before our half was closed.
+    abandoned: AtomicBool,
+    /// Its protocol is agreed on.
+    pub(super) negotiated: AtomicBool,
+    /// Who waits to read and who waits to write. The muxer has them too, but forgets them when it closes.
+    wakers: Mutex<[Option<Waker>; 2]>,
+}
+
+/// What a task waits for with a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    Read = 0,
+    Write = 1,
+}
+
+impl Fate {
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset.load(Ordering::Acquire)
+    }
+
+    /// Remembers who waits. A waker that was woken is kept: it is woken once more at most, when the session ends.
+    fn waits(&self, side: Side, waker: &Waker) {
+        let mut wakers = lock(&self.wakers);
+        let Some(place) = wakers.get_mut(side as usize) else { return };
+        let before = match place {
+            Some(known) if known.will_wake(waker) => None,
+            _ => place.replace(waker.clone()),
+        };
+        drop(wakers);
+        drop(before);
+    }
+
+    /// Who waits to read, or did so last.
+    pub(super) fn reader(&self) -> Option<Waker> {
+        lock(&self.wakers).get(Side::Read as usize).cloned().flatten()
+    }
+
+    fn wake(&self) {
+        let wakers = mem::take(&mut *lock(&self.wakers));
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// A stream that somebody wants to open.
+pub(super) struct Opening(Mutex<OpeningState>);
+
+enum OpeningState {
+    Waiting(Option<Waker>),
+    Opened(yamux::Stream),
+}
+
+impl Opening {
+    fn new() -> Arc<Self> {
+        Arc::new(Opening(Mutex::new(OpeningState::Waiting(None))))
+    }
+
+    /// Hands the stream over.
+    pub(super) fn fulfil(&self, stream: yamux::Stream) {
+        let before = mem::replace(&mut *lock(&self.0), OpeningState::Opened(stream));
+        if let OpeningState::Waiting(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+
+    /// The stream, once; `None` while it is not there.
+    fn take(&self, waker: &Waker) -> Option<yamux::Stream> {
+        let before = mem::replace(&mut *lock(&self.0), OpeningState::Waiting(Some(waker.clone())));
+        match before {
+            OpeningState::Opened(stream) => Some(stream),
+            OpeningState::Waiting(_) => None,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For the handles.
+impl Shared {
+    pub(super) fn new(peer: PeerId, limits: Limits) -> Self {
+        Shared {
+            peer,
+            limits,
+            state: Mutex::default(),
+            driver_polls: AtomicU64::new(0),
+            confirmed: AtomicBool::new(false),
+            violated: AtomicU32::new(NONE),
+            gone: AtomicU32::new(NONE),
+            blame: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn wake_driver(&self) {
+        let driver = self.state().driver.clone();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    pub(super) fn add_handle(&self) {
+        self.state().handles += 1;
+    }
+
+    /// Notes that a handle is gone; with the last one go the streams that nobody will accept.
+    pub(super) fn drop_handle(&self) {
+        let unclaimed = {
+            let mut state = self.state();
+            state.handles = state.handles.saturating_sub(1);
+            if state.handles > 0 {
+                return;
+            }
+            mem::take(&mut state.ready)
+        };
+        drop(unclaimed);
+        self.wake_driver();
+    }
+
+    /// Takes a place for a stream, if there is one and the session goes on.
+    pub(super) fn take_place(self: &Arc<Self>, direction: Direction) -> Result<Place, Option<SessionError>> {
+        let mut state = self.state();
+        if let Some(ended) = state.ended.clone() {
+            return Err(Some(ended));
+        }
+        if state.closing {
+            return Err(Some(SessionError::Closed));
+        }
+        match state.streams.get_mut(direction as usize) {
+            Some(streams) if *streams < self.limits.max_streams => *streams += 1,
+            _ => return Err(None),
+        }
+        Ok(Place { shared: Arc::clone(self), direction })
+    }
+
+    /// Asks the driver for a stream.
+    pub(super) fn ask(&self) -> Arc<Opening> {
+        let opening = Opening::new();
+        self.state().opens.push_back(Arc::clone(&opening));
+        self.wake_driver();
+        opening
+    }
+
+    pub(super) fn poll_opened(
+        &self,
+        cx: &mut Context<'_>,
+        opening: &Arc<Opening>,
+    ) -> Poll<Result<yamux::Stream, SessionError>> {
+        if let Some(stream) = opening.take(cx.waker()) {
+            return Poll::Ready(Ok(stream));
+        }
+        self.poll_ended(cx).map(Err)
+    }
+
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Stream, SessionError>> {
+        let mut state = self.state();
+        if let Some(stream) = state.ready.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        match &state.ended {
+            Some(ended) => Poll::Ready(Err(ended.clone())),
+            None => {
+                state.wait(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn ended(&self) -> Option<SessionError> {
+        self.state().ended.clone()
+    }
+
+    /// The reason for which the session ended, when it has.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<SessionError> {
+        let mut state = self.state();
+        match &state.ended {
+            Some(ended) => Poll::Ready(ended.clone()),
+            None => {
+                state.wait(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The reason for which the session ended, when the driver is done too.
+    pub(super) fn poll_finished(&self, cx: &mut Context<'_>) -> Poll<SessionError> {
+        let mut state = self.state();
+        match &state.ended {
+            Some(ended) if state.finished => Poll::Ready(ended.clone()),
+            _ => {
+                state.wait(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.state().closing = true;
+        self.wake_driver();
+    }
+}
+
+impl State {
+    fn wait(&mut self, waker: &Waker) {
+        if !self.waiting.iter().any(|known| known.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.streams.iter().sum()
+    }
+}
+
+/// For the driver.
+impl Shared {
+    /// Begins a poll of the driver: from here on whoever wants something of it wakes this task.
+    pub(super) fn begin_poll(&self, waker: &Waker) {
+        self.driver_polls.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state();
+        let before = match &mut state.driver {
+            Some(known) if known.will_wake(waker) => None,
+            place => place.replace(waker.clone()),
+        };
+        drop(state);
+        drop(before);
+    }
+
+    /// The next stream to open, past those that nobody waits for any longer.
+    pub(super) fn next_open(&self) -> Option<Arc<Opening>> {
+        let mut dropped = Vec::new();
+        let mut state = self.state();
+        while let Some(opening) = state.opens.front() {
+            if Arc::strong_count(opening) > 1 {
+                return Some(Arc::clone(opening));
+            }
+            dropped.extend(state.opens.pop_front());
+        }
+        None
+    }
+
+    /// The stream asked for first is there.
+    pub(super) fn opened(&self) {
+        let opening = self.state().opens.pop_front();
+        drop(opening);
+    }
+
+    /// Begins to watch what becomes of a stream.
+    pub(super) fn watch(&self, stream: u32) -> Arc<Fate> {
+        let fate = Arc::<Fate>::default();
+        let mut state = self.state();
+        if state.born_finished == Some(stream) {
+            state.born_finished = None;
+            fate.finished.store(true, Ordering::Release);
+        }
+        state.fates.insert(stream, Arc::clone(&fate));
+        fate
+    }
+
+    /// Hands an inbound stream to whoever accepts it next, or drops it if nobody can.
+    pub(super) fn deliver(&self, stream: Stream) {
+        let mut state = self.state();
+        if state.handles == 0 {
+            drop(state);
+            drop(stream);
+            return;
+        }
+        state.ready.push_back(stream);
+        let waiting = mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether somebody could accept a stream.
+    pub(super) fn has_handles(&self) -> bool {
+        self.state().handles > 0
+    }
+
+    /// Whether the session is to be closed: it was asked to, or nobody can use it any longer.
+    pub(super) fn is_closing(&self) -> bool {
+        let state = self.state();
+        state.closing || (state.handles == 0 && state.count() == 0)
+    }
+
+    /// The session is over for its handles and streams.
+    pub(super) fn end(&self, reason: SessionError) {
+        self.over.store(true, Ordering::SeqCst);
+        let (waiting, fates, opens) = {
+            let mut state = self.state();
+            state.ended.get_or_insert(reason);
+            (mem::take(&mut state.waiting), mem::take(&mut state.fates), mem::take(&mut state.opens))
+        };
+        drop(opens);
+        waiting.into_iter().for_each(Waker::wake);
+        fates.into_values().for_each(|fate| fate.wake());
+    }
+
+    /// The driver is done, and with it everything.
+    pub(super) fn finish(&self, reason: SessionError) {
+        self.end(reason);
+        let waiting = {
+            let mut state = self.state();
+            state.finished = true;
+            state.driver = None;
+            mem::take(&mut state.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// The code of the GoAway that told the peer of its violation.
+    pub(super) fn violation(&self) -> Option<u32> {
+        Some(self.violated.load(Ordering::Relaxed)).filter(|&code| code != NONE)
+    }
+
+    /// The code of the peer's GoAway.
+    pub(super) fn gone(&self) -> Option<u32> {
+        Some(self.gone.load(Ordering::Relaxed)).filter(|&code| code != NONE)
+    }
+
+    /// The GoAway that ends the session is to tell the peer that it broke the rules.
+    pub(super) fn blame(&self) {
+        self.blame.store(true, Ordering::Relaxed);
+    }
+}
+
+/// For the link, which is polled by the driver alone.
+impl Shared {
+    pub(super) fn driver_polls(&self) -> u64 {
+        self.driver_polls.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_violated(&self) -> bool {
+        self.violation().is_some()
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Relaxed)
+    }
+
+    /// The peer's muxer has spoken.
+    pub(super) fn confirm(&self) {
+        self.confirmed.store(true, Ordering::Relaxed);
+    }
+
+    /// A frame has come, with its whole body, and goes to the muxer next.
+    pub(super) fn received(&self, header: Header) {
+        if header.kind == GO_AWAY {
+            self.gone.store(header.length, Ordering::Relaxed);
+        }
+        if !header.is_of_stream() || header.flags & (FIN | RST) == 0 {
+            return;
+        }
+        let mut state = self.state();
+        let Some(fate) = state.fates.get(&header.stream) else {
+            if header.flags & (SYN | RST) == SYN {
+                state.born_finished = Some(header.stream);
+            }
+            return;
+        };
+        if header.flags & RST == 0 {
+            fate.finished.store(true, Ordering::Release);
+            return;
+        }
+        fate.reset.store(true, Ordering::Release);
+        if fate.abandoned.load(Ordering::Relaxed) {
+            // Our muxer has nothing to say about it any more.
+            let fate = state.fates.remove(&header.stream);
+            drop(state);
+            drop(fate);
+        }
+    }
+
+    /// A frame is about to go out; as it is to go.
+    pub(super) fn sending(&self, mut header: Header) -> Header {
+        if header.kind == GO_AWAY {
+            if self.blame.load(Ordering::Relaxed) {
+                header.length = PROTOCOL_ERROR;
+            } else if header.length != NORMAL {
+                self.violated.store(header.length, Ordering::Relaxed);
+            }
+        }
+        if !header.is_of_stream() || header.flags & (FIN | RST) == 0 {
+            return header;
+        }
+        let mut state = self.state();
+        let abandoned = |fate: &Arc<Fate>| fate.abandoned.load(Ordering::Relaxed);
+        if state.fates.get(&header.stream).is_some_and(abandoned) {
+            // The muxer closes a dropped stream in order if the peer has closed its half before: what was cut off
+            // would look complete.
+            header.flags = header.flags & !FIN | RST;
+            let fate = state.fates.remove(&header.stream);
+            drop(state);
+            drop(fate);
+        }
+        header
+    }
+}
+
+/// A stream's place among those that may be open.
+pub(super) struct Place {
+    pub(super) shared: Arc<Shared>,
+    direction: Direction,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        if let Some(streams) = state.streams.get_mut(self.direction as usize) {
+            *streams = streams.saturating_sub(1);
+        }
+        let last = state.handles == 0 && state.count() == 0;
+        drop(state);
+        if last {
+            self.shared.wake_driver();
+        }
+    }
+}
+
+/// For the streams.
+impl Shared {
+    /// Remembers who waits with a stream, to wake them when the session ends.
+    pub(super) fn waits(&self, fate: &Fate, side: Side, waker: &Waker) {
+        fate.waits(side, waker);
+        if self.over.load(Ordering::SeqCst) {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// A stream is about to be dropped; `closed` tells whether our half of it was closed.
+    pub(super) fn forget(&self, stream: u32, fate: &Fate, closed: bool) {
+        let mut state = self.state();
+        if closed || fate.is_reset() {
+            let fate = state.fates.remove(&stream);
+            drop(state);
+            drop(fate);
+        } else {
+            fate.abandoned.store(true, Ordering::Relaxed);
+        }
+    }
+}
