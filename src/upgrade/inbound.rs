@@ -113,13 +113,14 @@ impl AsRef<str> for Name {
 /// As many as a peer with our muxer may have under way unacknowledged, so that none which only hit a limit is.
 const BURST: u32 = 256;
 
-/// And how many in a second from then on.
-const PER_SECOND: u32 = 32;
+/// And how often one more from then on: 32 in a second.
+const INTERVAL: Duration = Duration::from_micros(31_250);
 
 /// How many more inbound streams may come to nothing: refused, reset, silent, or of no protocol that is served.
 pub(super) struct Patience {
+    /// At most [`BURST`].
     left: u32,
-    /// When `left` was last raised.
+    /// The time up to which `left` was raised.
     at: Instant,
 }
 
@@ -130,10 +131,13 @@ impl Patience {
 
     /// One more came to nothing; `false` if that was one too many.
     pub(super) fn try_one_more(&mut self, now: Instant) -> bool {
-        let gained = now.saturating_duration_since(self.at).as_millis().saturating_mul(PER_SECOND.into()) / 1000;
-        if gained > 0 {
-            self.left = self.left.saturating_add(u32::try_from(gained).unwrap_or(u32::MAX)).min(BURST);
-            self.at = now;
+        let gained = now.saturating_duration_since(self.at).as_nanos() / INTERVAL.as_nanos();
+        match u32::try_from(gained).ok().filter(|gained| *gained < BURST - self.left) {
+            Some(gained) => {
+                self.left += gained;
+                self.at += INTERVAL * gained;
+            }
+            None => (self.left, self.at) = (BURST, now),
         }
         match self.left.checked_sub(1) {
             Some(left) => {
@@ -157,7 +161,7 @@ mod tests {
         assert!(!patience.try_one_more(now));
 
         now += Duration::from_secs(1);
-        assert!((0..PER_SECOND).all(|_| patience.try_one_more(now)));
+        assert!((0..32).all(|_| patience.try_one_more(now)));
         assert!(!patience.try_one_more(now));
 
         now += Duration::from_secs(3600);
@@ -175,6 +179,6 @@ mod tests {
             now += Duration::from_millis(10);
             given += u32::from(patience.try_one_more(now));
         }
-        assert!(given.abs_diff(10 * PER_SECOND) <= PER_SECOND, "{given} in 10 s");
+        assert!(given == 320, "{given} in 10 s");
     }
 }

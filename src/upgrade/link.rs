@@ -26,6 +26,7 @@ const READS_PER_POLL: usize = 512;
 ///   goes with it. At most 48 KiB wait so, and while a flush is under way no further byte is taken.
 /// * It watches the frames for what the muxer does not tell; see [`Shared`].
 /// * It yields after so many reads in one poll, so that a peer who sends without end does not hold up other tasks.
+/// * A write that fails is not reported before what the peer has sent is read: it may have closed after its last word.
 /// * After an error nothing below is polled again: `multistream_select::Negotiated` would panic.
 pub(super) struct Link<IO> {
     io: IO,
@@ -45,6 +46,8 @@ pub(super) struct Link<IO> {
     /// Reads in the driver's poll `reads_in`.
     reads: usize,
     reads_in: u64,
+    /// How a write failed. What is written from then on is thrown away.
+    unwritable: Option<io::Error>,
     failed: Option<io::ErrorKind>,
 }
 
@@ -62,6 +65,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
             flushing: false,
             reads: 0,
             reads_in: 0,
+            unwritable: None,
             failed: None,
         }
     }
@@ -94,28 +98,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
     }
 
     /// Writes what is left of a header.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(rest) = self.head.get(self.head_at..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut self.io).poll_write(cx, rest)) {
-                Ok(0) => return self.fail(io::ErrorKind::WriteZero.into()),
+                Ok(0) => self.give_up(io::ErrorKind::WriteZero.into()),
                 Ok(len) => self.head_at = self.head_at.saturating_add(len),
-                Err(error) => return self.fail(error),
+                Err(error) => self.give_up(error),
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
-    fn poll_flush_now(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Flushes, or has found that nothing can be written any more.
+    fn poll_flush_now(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flushing = true;
-        ready!(self.poll_head(cx))?;
-        match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
-            Ok(()) => {
-                self.flushing = false;
-                self.unflushed = 0;
-                Poll::Ready(Ok(()))
+        ready!(self.poll_head(cx));
+        if self.unwritable.is_none() {
+            if let Err(error) = ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+                self.give_up(error);
             }
-            Err(error) => self.fail(error),
         }
+        self.flushing = false;
+        self.unflushed = 0;
+        Poll::Ready(())
+    }
+
+    /// Nothing can be written any more. The next read that finds nothing tells of it.
+    fn give_up(&mut self, error: io::Error) {
+        self.unwritable = Some(error);
+        self.head_at = HEADER;
     }
 
     /// Tells of the frames in bytes that have come.
@@ -161,7 +172,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Link<IO> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match ready!(Pin::new(&mut this.io).poll_read(cx, buf)) {
+        let polled = Pin::new(&mut this.io).poll_read(cx, buf);
+        if polled.is_pending()
+            && let Some(error) = this.unwritable.take()
+        {
+            return this.fail(error);
+        }
+        match ready!(polled) {
             Ok(len) => {
                 this.reads += 1;
                 if len > 0 {
@@ -183,20 +200,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Link<IO> {
             return Poll::Ready(Ok(0));
         }
         if this.flushing {
-            ready!(this.poll_flush_now(cx))?;
+            ready!(this.poll_flush_now(cx));
         }
-        ready!(this.poll_head(cx))?;
+        ready!(this.poll_head(cx));
+        if this.unwritable.is_some() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let remaining = this.outgoing.remaining();
         if remaining > 0 {
             let body = buf.get(..remaining).unwrap_or(buf);
-            return match ready!(Pin::new(&mut this.io).poll_write(cx, body)) {
-                Ok(len) => {
-                    this.outgoing.take_body(len);
-                    this.wrote(len, cx);
-                    Poll::Ready(Ok(len))
+            let written = match ready!(Pin::new(&mut this.io).poll_write(cx, body)) {
+                Ok(len) => len,
+                Err(error) => {
+                    this.give_up(error);
+                    buf.len()
                 }
-                Err(error) => this.fail(error),
             };
+            this.outgoing.take_body(written);
+            this.wrote(written, cx);
+            return Poll::Ready(Ok(written));
         }
         let taken = match this.outgoing.take(buf) {
             Part::Header(len, header) => {
@@ -208,9 +230,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Link<IO> {
         };
         this.wrote(taken, cx);
         // What the stream below does not take now goes before the next byte or flush.
-        if let Poll::Ready(Err(error)) = this.poll_head(cx) {
-            return Poll::Ready(Err(error));
-        }
+        let _ = this.poll_head(cx);
         Poll::Ready(Ok(taken))
     }
 
@@ -223,13 +243,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Link<IO> {
         if this.is_put_off() {
             return Poll::Pending;
         }
-        this.poll_flush_now(cx)
+        this.poll_flush_now(cx).map(Ok)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check()?;
-        ready!(this.poll_head(cx))?;
+        ready!(this.poll_head(cx));
+        if let Some(error) = this.unwritable.take() {
+            return this.fail(error);
+        }
         match ready!(Pin::new(&mut this.io).poll_close(cx)) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(error) => this.fail(error),

@@ -70,6 +70,7 @@ mod session;
 mod shared;
 mod stream;
 mod substream;
+mod wire;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -86,6 +87,7 @@ use crate::deadline::Deadline;
 use crate::to_ws_addr::ToWsAddr;
 use limits::Limits;
 use shared::Shared;
+use wire::Wire;
 
 pub use driver::Driver;
 pub use error::{SessionError, Stage, StreamError, UpgradeError, WrongPeer};
@@ -214,6 +216,7 @@ impl Upgrader {
 
     async fn dial_boxed(&self, io: BoxedIo, expected: Option<PeerId>) -> Result<(Session, Driver), UpgradeError> {
         let deadline = Deadline::after(self.timeout);
+        let (io, allowance) = Wire::new(io);
         let select = dialer_select_proto(io, iter::once(self.security.protocol()), Version::V1Lazy);
         let (_, io) = step(Stage::SecurityNegotiation, deadline, select).await?;
 
@@ -225,11 +228,13 @@ impl Upgrader {
 
         let select = dialer_select_proto(io, iter::once(MUXER), Version::V1Lazy);
         let (_, io) = step(Stage::MuxerNegotiation, deadline, select).await?;
+        allowance.lift();
         Ok(self.session(peer, io, yamux::Mode::Client, deadline))
     }
 
     async fn accept_boxed(&self, io: BoxedIo) -> Result<(Session, Driver), UpgradeError> {
         let deadline = Deadline::after(self.timeout);
+        let (io, allowance) = Wire::new(io);
         let select = listener_select_proto(io, iter::once(self.security.protocol()));
         let (_, io) = step(Stage::SecurityNegotiation, deadline, select).await?;
 
@@ -237,6 +242,7 @@ impl Upgrader {
 
         let select = listener_select_proto(io, iter::once(MUXER));
         let (_, io) = step(Stage::MuxerNegotiation, deadline, select).await?;
+        allowance.lift();
         Ok(self.session(peer, io, yamux::Mode::Server, deadline))
     }
 

@@ -1,6 +1,5 @@
 //! Two upgraded ends of a pipe, and an executor for their drivers.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,1 @@
+//! Round trips until the first byte.
