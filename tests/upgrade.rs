@@ -3,5 +3,13 @@
 mod common;
 #[path = "upgrade/ends.rs"]
 mod ends;
+#[path = "upgrade/failures.rs"]
+mod failures;
+#[path = "upgrade/reference.rs"]
+mod reference;
+#[path = "upgrade/rules.rs"]
+mod rules;
+#[path = "upgrade/scripted.rs"]
+mod scripted;
 #[path = "upgrade/sessions.rs"]
 mod sessions;

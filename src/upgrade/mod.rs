@@ -12,6 +12,7 @@
 //! use futures_lite::future::{block_on, try_zip, zip};
 //! use futures_lite::{AsyncReadExt, AsyncWriteExt};
 //! use libp2p_identity::Keypair;
+//! use ws_transport::multiaddr::Protocol;
 //! use ws_transport::upgrade::Upgrader;
 //! use ws_transport::{Dialer, Listener};
 //!
@@ -19,7 +20,7 @@
 //! let (alice, bob) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
 //! block_on(async {
 //!     let listener = Listener::bind("/ip4/127.0.0.1/tcp/0/ws").await?;
-//!     let address = listener.addresses()?.remove(0).with_peer_id(Some(bob.public().to_peer_id()));
+//!     let address = listener.addresses()?.remove(0).with(Protocol::P2p(bob.public().to_peer_id()));
 //!
 //!     let server = async {
 //!         let connection = listener.accept().await?.await?;
