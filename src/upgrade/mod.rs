@@ -62,10 +62,12 @@
 
 mod driver;
 mod error;
+mod fate;
 mod frames;
 mod inbound;
 mod limits;
 mod link;
+mod opening;
 mod security;
 mod session;
 mod shared;

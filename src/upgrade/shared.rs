@@ -9,8 +9,10 @@ use std::task::{Context, Poll, Waker};
 use libp2p_identity::PeerId;
 
 use super::error::SessionError;
+use super::fate::{Fate, Side};
 use super::frames::{FIN, GO_AWAY, Header, RST, SYN};
 use super::limits::Limits;
+use super::opening::Opening;
 use super::stream::Stream;
 
 /// Code of a GoAway that ends a session in order (yamux specification, "Go Away").
@@ -73,95 +75,6 @@ pub(super) enum Direction {
     Outbound = 1,
 }
 
-/// What has become of a stream, beyond what the muxer tells.
-#[derive(Debug, Default)]
-pub(super) struct Fate {
-    /// The peer's last byte has come.
-    finished: AtomicBool,
-    /// The peer has reset it.
-    reset: AtomicBool,
-    /// It was dropped here before our half was closed.
-    abandoned: AtomicBool,
-    /// Its protocol is agreed on.
-    pub(super) negotiated: AtomicBool,
-    /// Who waits to read and who waits to write. The muxer has them too, but forgets them when it closes.
-    wakers: Mutex<[Option<Waker>; 2]>,
-}
-
-/// What a task waits for with a stream.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Side {
-    Read = 0,
-    Write = 1,
-}
-
-impl Fate {
-    pub(super) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
-    }
-
-    pub(super) fn is_reset(&self) -> bool {
-        self.reset.load(Ordering::Acquire)
-    }
-
-    /// Remembers who waits. A waker that was woken is kept: it is woken once more at most, when the session ends.
-    fn waits(&self, side: Side, waker: &Waker) {
-        let mut wakers = lock(&self.wakers);
-        let Some(place) = wakers.get_mut(side as usize) else { return };
-        let before = match place {
-            Some(known) if known.will_wake(waker) => None,
-            _ => place.replace(waker.clone()),
-        };
-        drop(wakers);
-        drop(before);
-    }
-
-    /// Who waits to read, or did so last.
-    pub(super) fn reader(&self) -> Option<Waker> {
-        lock(&self.wakers).get(Side::Read as usize).cloned().flatten()
-    }
-
-    fn wake(&self) {
-        let wakers = mem::take(&mut *lock(&self.wakers));
-        wakers.into_iter().flatten().for_each(Waker::wake);
-    }
-}
-
-/// A stream that somebody wants to open.
-pub(super) struct Opening(Mutex<OpeningState>);
-
-enum OpeningState {
-    Waiting(Option<Waker>),
-    Opened(yamux::Stream),
-}
-
-impl Opening {
-    fn new() -> Arc<Self> {
-        Arc::new(Opening(Mutex::new(OpeningState::Waiting(None))))
-    }
-
-    /// Hands the stream over.
-    pub(super) fn fulfil(&self, stream: yamux::Stream) {
-        let before = mem::replace(&mut *lock(&self.0), OpeningState::Opened(stream));
-        if let OpeningState::Waiting(Some(waker)) = before {
-            waker.wake();
-        }
-    }
-
-    /// The stream, once; `None` while it is not there.
-    fn take(&self, waker: &Waker) -> Option<yamux::Stream> {
-        let before = mem::replace(&mut *lock(&self.0), OpeningState::Waiting(Some(waker.clone())));
-        match before {
-            OpeningState::Opened(stream) => Some(stream),
-            OpeningState::Waiting(_) => None,
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// For the handles.
 impl Shared {
     pub(super) fn new(peer: PeerId, limits: Limits) -> Self {
@@ -179,7 +92,7 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake_driver(&self) {
@@ -518,6 +431,7 @@ impl Shared {
 
     /// A stream is about to be dropped; `closed` tells whether our half of it was closed.
     pub(super) fn forget(&self, stream: u32, fate: &Fate, closed: bool) {
+        fate.forget();
         let mut state = self.state();
         if closed || fate.is_reset() {
             let fate = state.fates.remove(&stream);

@@ -10,7 +10,8 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use multistream_select::{Negotiated, NegotiationError};
 
 use super::error::StreamError;
-use super::shared::{Fate, Shared};
+use super::fate::Fate;
+use super::shared::Shared;
 use super::substream::Substream;
 
 /// A stream of a [`Session`](super::Session): bytes both ways, for one protocol.

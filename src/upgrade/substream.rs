@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use super::shared::{Fate, Place, Shared, Side};
+use super::fate::{Fate, Side};
+use super::shared::{Place, Shared};
 
 /// Most bytes of negotiation that an inbound stream may send: 16 KiB.
 ///

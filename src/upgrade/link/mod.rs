@@ -259,3 +259,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Link<IO> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
