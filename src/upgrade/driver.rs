@@ -81,6 +81,9 @@ impl Driver {
             if self.closing.is_some() {
                 return self.poll_closing(cx);
             }
+            if !self.shared.has_handles() {
+                self.negotiations.clear();
+            }
             if self.shared.is_closing() {
                 self.begin_closing(SessionError::Closed);
                 continue;
@@ -119,7 +122,7 @@ impl Driver {
         while let Some(opening) = self.shared.next_open() {
             match ready!(connection.poll_new_outbound(cx)) {
                 Ok(stream) => {
-                    self.shared.opened();
+                    self.shared.opened_next();
                     opening.fulfil(stream);
                 }
                 Err(error) => return Poll::Ready(self.reason(error)),

@@ -1,7 +1,6 @@
 //! `Session`: the handle to a connection with a peer.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -83,7 +82,7 @@ impl Session {
             None => StreamError::TooManyStreams(self.shared.limits.max_streams),
         })?;
         let opening = self.shared.ask();
-        let opened = poll_fn(|cx| self.shared.poll_opened(cx, &opening)).await?;
+        let opened = self.shared.opened(&opening).await?;
 
         let stream = Substream::new(place, opened);
         let fate = stream.fate();
@@ -118,7 +117,7 @@ impl Session {
     /// After the session has ended the streams that were ready before are still handed out, and then the error that
     /// says why it ended.
     pub async fn accept(&self) -> Result<Stream, SessionError> {
-        poll_fn(|cx| self.shared.poll_accept(cx)).await
+        self.shared.accepted().await
     }
 
     /// Ends the session: what the streams have written is sent, then yamux's GoAway, then the byte stream is closed.
@@ -127,7 +126,7 @@ impl Session {
     /// still open end as if the peer had reset them. Dropping the future does not take it back.
     pub async fn close(&self) -> Result<(), SessionError> {
         self.shared.close();
-        match poll_fn(|cx| self.shared.poll_finished(cx)).await {
+        match self.shared.finished().await {
             SessionError::Closed => Ok(()),
             error => Err(error),
         }

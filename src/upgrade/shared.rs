@@ -1,6 +1,7 @@
 //! What a session's handles, its streams, its driver and its link have in common.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,8 +59,11 @@ struct State {
     opens: VecDeque<Arc<Opening>>,
     /// Inbound streams that nobody has accepted yet.
     ready: VecDeque<Stream>,
-    /// Wakers of whoever accepts a stream, or waits for the end.
-    waiting: Vec<Waker>,
+    /// Who waits for a stream to accept, or for the end; by their tickets.
+    waiting: HashMap<u64, Waker>,
+    last_ticket: u64,
+    /// Streams that wait for the reason of an end which they have seen.
+    asking: Vec<Waker>,
     /// The session is to be closed.
     closing: bool,
     /// The session is over for its streams and handles.
@@ -144,57 +148,39 @@ impl Shared {
         opening
     }
 
-    pub(super) fn poll_opened(
-        &self,
-        cx: &mut Context<'_>,
-        opening: &Arc<Opening>,
-    ) -> Poll<Result<yamux::Stream, SessionError>> {
-        if let Some(stream) = opening.take(cx.waker()) {
-            return Poll::Ready(Ok(stream));
-        }
-        self.poll_ended(cx).map(Err)
+    /// The stream asked for, when it is there.
+    pub(super) async fn opened(&self, opening: &Opening) -> Result<yamux::Stream, SessionError> {
+        // The driver wakes the opening's own waker; the ticket's is for the end of the session.
+        let mut ticket = Ticket { shared: self, number: None };
+        poll_fn(|cx| match opening.take(cx.waker()) {
+            Some(stream) => Poll::Ready(Ok(stream)),
+            None => ticket.poll(cx, |state| state.ended.clone().map(Err)),
+        })
+        .await
     }
 
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Stream, SessionError>> {
-        let mut state = self.state();
-        if let Some(stream) = state.ready.pop_front() {
-            return Poll::Ready(Ok(stream));
-        }
-        match &state.ended {
-            Some(ended) => Poll::Ready(Err(ended.clone())),
-            None => {
-                state.wait(cx.waker());
-                Poll::Pending
-            }
-        }
+    /// The next inbound stream.
+    pub(super) async fn accepted(&self) -> Result<Stream, SessionError> {
+        self.wait(|state| match state.ready.pop_front() {
+            Some(stream) => Some(Ok(stream)),
+            None => state.ended.clone().map(Err),
+        })
+        .await
+    }
+
+    /// The reason for which the session ended, when the driver is done too.
+    pub(super) async fn finished(&self) -> SessionError {
+        self.wait(|state| state.ended.clone().filter(|_| state.finished)).await
+    }
+
+    /// What is looked for in the state, when it is there.
+    async fn wait<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
+        let mut ticket = Ticket { shared: self, number: None };
+        poll_fn(|cx| ticket.poll(cx, &mut look)).await
     }
 
     pub(super) fn ended(&self) -> Option<SessionError> {
         self.state().ended.clone()
-    }
-
-    /// The reason for which the session ended, when it has.
-    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<SessionError> {
-        let mut state = self.state();
-        match &state.ended {
-            Some(ended) => Poll::Ready(ended.clone()),
-            None => {
-                state.wait(cx.waker());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// The reason for which the session ended, when the driver is done too.
-    pub(super) fn poll_finished(&self, cx: &mut Context<'_>) -> Poll<SessionError> {
-        let mut state = self.state();
-        match &state.ended {
-            Some(ended) if state.finished => Poll::Ready(ended.clone()),
-            _ => {
-                state.wait(cx.waker());
-                Poll::Pending
-            }
-        }
     }
 
     pub(super) fn close(&self) {
@@ -204,14 +190,40 @@ impl Shared {
 }
 
 impl State {
-    fn wait(&mut self, waker: &Waker) {
-        if !self.waiting.iter().any(|known| known.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
-    }
-
     fn count(&self) -> usize {
         self.streams.iter().sum()
+    }
+}
+
+/// A future's place among those that wait for a change of the state; dropping it gives the place up.
+struct Ticket<'a> {
+    shared: &'a Shared,
+    number: Option<u64>,
+}
+
+impl Ticket<'_> {
+    fn poll<T>(&mut self, cx: &Context<'_>, mut look: impl FnMut(&mut State) -> Option<T>) -> Poll<T> {
+        let mut state = self.shared.state();
+        if let Some(found) = look(&mut state) {
+            return Poll::Ready(found);
+        }
+        let number = *self.number.get_or_insert_with(|| {
+            state.last_ticket = state.last_ticket.wrapping_add(1);
+            state.last_ticket
+        });
+        let before = state.waiting.insert(number, cx.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let waker = self.shared.state().waiting.remove(&number);
+            drop(waker);
+        }
     }
 }
 
@@ -243,7 +255,7 @@ impl Shared {
     }
 
     /// The stream asked for first is there.
-    pub(super) fn opened(&self) {
+    pub(super) fn opened_next(&self) {
         let opening = self.state().opens.pop_front();
         drop(opening);
     }
@@ -271,7 +283,7 @@ impl Shared {
         state.ready.push_back(stream);
         let waiting = mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 
     /// Whether somebody could accept a stream.
@@ -288,13 +300,14 @@ impl Shared {
     /// The session is over for its handles and streams.
     pub(super) fn end(&self, reason: SessionError) {
         self.over.store(true, Ordering::SeqCst);
-        let (waiting, fates, opens) = {
+        let (waiting, asking, fates, opens) = {
             let mut state = self.state();
             state.ended.get_or_insert(reason);
-            (mem::take(&mut state.waiting), mem::take(&mut state.fates), mem::take(&mut state.opens))
+            let (waiting, asking) = (mem::take(&mut state.waiting), mem::take(&mut state.asking));
+            (waiting, asking, mem::take(&mut state.fates), mem::take(&mut state.opens))
         };
         drop(opens);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().chain(asking).for_each(Waker::wake);
         fates.into_values().for_each(|fate| fate.wake());
     }
 
@@ -307,7 +320,7 @@ impl Shared {
             state.driver = None;
             mem::take(&mut state.waiting)
         };
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 
     /// The code of the GoAway that told the peer of its violation.
@@ -421,6 +434,20 @@ impl Drop for Place {
 
 /// For the streams.
 impl Shared {
+    /// The reason for which the session ended, of a stream that has seen it end.
+    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<SessionError> {
+        let mut state = self.state();
+        match &state.ended {
+            Some(ended) => Poll::Ready(ended.clone()),
+            None => {
+                if !state.asking.iter().any(|known| known.will_wake(cx.waker())) {
+                    state.asking.push(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
     /// Remembers who waits with a stream, to wake them when the session ends.
     pub(super) fn waits(&self, fate: &Fate, side: Side, waker: &Waker) {
         fate.waits(side, waker);

@@ -68,7 +68,7 @@ impl Stream {
     }
 
     /// What an error of the stream below means here; waits for the reason if the session is just about to end.
-    fn poll_error(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Error> {
+    fn poll_error(&mut self, cx: &Context<'_>, error: io::Error) -> Poll<io::Error> {
         let error = match error.get_ref().and_then(|inner| inner.downcast_ref::<NegotiationError>()) {
             Some(NegotiationError::Failed) => {
                 let refused = StreamError::Refused(vec![self.protocol.clone()]);
@@ -87,7 +87,7 @@ impl Stream {
     }
 
     /// The muxer has no more to read: whether that is an end in order.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_end(&mut self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
         if self.fate.is_finished() {
             return Poll::Ready(Ok(0));
         }
@@ -103,7 +103,7 @@ impl Stream {
         let reader = self.fate.reader().unwrap_or_else(|| cx.waker().clone());
         let mut cx = Context::from_waker(&reader);
         match Pin::new(&mut self.io).poll_read(&mut cx, &mut []) {
-            Poll::Ready(Err(error)) => match self.poll_error(&mut cx, error) {
+            Poll::Ready(Err(error)) => match self.poll_error(&cx, error) {
                 Poll::Ready(error) => Err(self.fail(error)),
                 Poll::Pending => Err(self.fail(io::ErrorKind::ConnectionAborted.into())),
             },

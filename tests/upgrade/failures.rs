@@ -11,7 +11,7 @@ use libp2p_identity::{Keypair, PeerId};
 use multistream_select::{NegotiationError, Version, dialer_select_proto, listener_select_proto};
 use smol::Executor;
 use ws_transport::multiaddr::Protocol;
-use ws_transport::upgrade::{Io, Stage, UpgradeError, Upgrader, WrongPeer};
+use ws_transport::upgrade::{BoxedIo, Handshake, Io, Secured, Security, Stage, UpgradeError, Upgrader, WrongPeer};
 use ws_transport::{Dialer, Listener, TimedOut};
 
 use crate::common::pipe::{End, Manner, pipe};
@@ -291,9 +291,55 @@ async fn a_whole_session(executor: &Arc<Executor<'static>>, a: End, b: End, keys
     dialed.is_ok() && accepted.is_ok()
 }
 
+/// A security layer that says who it is and secures nothing.
+struct Named(PeerId);
+
+impl Security for Named {
+    fn protocol(&self) -> &str {
+        "/named"
+    }
+
+    fn secure_outbound(&self, io: BoxedIo, _: Option<PeerId>) -> Handshake {
+        self.secure_inbound(io)
+    }
+
+    fn secure_inbound(&self, mut io: BoxedIo) -> Handshake {
+        let name = self.0.to_bytes();
+        Box::pin(async move {
+            io.write_all(&name).await?;
+            io.flush().await?;
+            let mut theirs = name;
+            io.read_exact(&mut theirs).await?;
+            Ok(Secured::new(PeerId::from_bytes(&theirs)?, io))
+        })
+    }
+}
+
+fn named() -> (PeerId, Upgrader) {
+    let peer = PeerId::random();
+    (peer, Upgrader::with_security(Named(peer)).with_protocols(["/echo/1"]))
+}
+
 #[test]
-fn an_upgrade_cut_at_any_byte_fails_at_both_ends() {
-    let keys = [upgrader().1, upgrader().1];
+fn another_security_layer_takes_the_place_of_noise() {
+    run(async |executor| {
+        let ((alice, dialer), (bob, listener)) = (named(), named());
+        let (a, b) = pipe(Manner::HOSTILE, Manner::HOSTILE);
+        let (dialed, accepted) = upgrade(&executor, dialer.clone(), a, Some(bob), listener.clone(), b).await;
+        assert_eq!((dialed.unwrap().0.peer(), accepted.unwrap().0.peer()), (bob, alice));
+
+        let (a, b) = pipe(Manner::GOOD, Manner::GOOD);
+        assert!(a_whole_session(&executor, a, b, &[dialer, listener]).await);
+
+        let (a, b) = pipe(Manner::GOOD, Manner::GOOD);
+        let (dialed, _) = upgrade(&executor, named().1, a, None, upgrader().1, b).await;
+        assert_eq!(dialed.map(drop).unwrap_err().stage(), Stage::SecurityNegotiation);
+    });
+}
+
+/// Runs a whole session again and again, with the first `0`, `step`, `2 * step`… bytes of one end let through, until it
+/// succeeds.
+fn cut(step: usize, least: usize, keys: &[Upgrader; 2]) {
     for (write, dialer) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut cut = 0;
         loop {
@@ -302,13 +348,20 @@ fn an_upgrade_cut_at_any_byte_fails_at_both_ends() {
                 let manner = &mut manners[usize::from(dialer)];
                 *(if write { &mut manner.fail_write_at } else { &mut manner.fail_read_at }) = Some(cut);
                 let (b, a) = pipe(manners[0], manners[1]);
-                a_whole_session(&executor, a, b, &keys).await
+                a_whole_session(&executor, a, b, keys).await
             });
             if whole {
                 break;
             }
-            cut += 1;
+            cut += step;
         }
-        assert!(cut > 300, "{cut} bytes");
+        assert!(cut > least, "{cut} bytes");
     }
+}
+
+#[test]
+fn a_session_cut_at_any_byte_fails_at_both_ends() {
+    cut(1, 200, &[named().1, named().1]);
+    // Noise's steps are slow while nothing is optimised.
+    cut(11, 400, &[upgrader().1, upgrader().1]);
 }
