@@ -113,10 +113,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
     fn poll_flush_now(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flushing = true;
         ready!(self.poll_head(cx));
-        if self.unwritable.is_none() {
-            if let Err(error) = ready!(Pin::new(&mut self.io).poll_flush(cx)) {
-                self.give_up(error);
-            }
+        if self.unwritable.is_none()
+            && let Err(error) = ready!(Pin::new(&mut self.io).poll_flush(cx))
+        {
+            self.give_up(error);
         }
         self.flushing = false;
         self.unflushed = 0;
