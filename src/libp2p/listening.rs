@@ -46,26 +46,27 @@ pub(super) struct Listening {
 }
 
 enum State {
-    /// A name is looked up.
+    /// A name or a zone is looked up.
     Binding(Bind),
     Bound(Box<Bound>),
     Closed,
 }
 
 impl Listening {
-    /// Begins to listen; an address that needs no look-up is bound when this returns.
+    /// Begins to listen; an IP address without a zone needs no look-up, and is bound when this returns.
     pub(super) fn begin(
         id: ListenerId,
         options: ListenOptions,
         addr: WsAddr,
         places: Arc<Places>,
     ) -> Result<Self, Error> {
+        let look_up = matches!(addr.host(), Host::Dns { .. } | Host::Ip6 { zone: Some(_), .. });
         let mut bind: Bind = Box::pin(async move { options.bind(addr).await });
         let mut listening = Listening { id, state: State::Closed, events: VecDeque::new(), places };
-        match bind.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(listener) => listening.bound(listener?),
-            // It is polled again before anybody waits for it.
-            Poll::Pending => listening.state = State::Binding(bind),
+        if !look_up && let Poll::Ready(listener) = bind.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            listening.bound(listener?);
+        } else {
+            listening.state = State::Binding(bind);
         }
         Ok(listening)
     }

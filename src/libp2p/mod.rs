@@ -85,8 +85,8 @@ const HANDSHAKES: usize = 256;
 /// WebSocket. No port is reused, whatever the port use: a WebSocket cannot be opened from both ends at once, so hole
 /// punching would gain nothing, and identify notices it by the port that the peer observed.
 ///
-/// **Listening** is what [`ListenOptions::bind`] does. An address without a name is bound when `listen_on` returns, and
-/// its error is that of `listen_on`; a name is looked up first, and an error is the reason of a `ListenerClosed`.
+/// **Listening** is what [`ListenOptions::bind`] does. An IP address is bound when `listen_on` returns, and an
+/// error is that of `listen_on`; a name, or a zone, is looked up first, and an error is the reason of a `ListenerClosed`.
 /// * Addresses are announced as they were listened on (`/wss` stays `/wss`, and `/sni` and `/http-path` stay), with the
 ///   port that the system chose for port 0 and without `/p2p`. A name is announced as it is.
 /// * A wildcard stands for the addresses of all interfaces of its family, loopback and link-local ones included, the
