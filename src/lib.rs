@@ -68,6 +68,7 @@ pub mod handshake;
 pub mod libp2p;
 mod listen;
 pub mod proto;
+mod sleep;
 mod stream;
 mod tcp;
 pub mod tls;

@@ -16,12 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::future;
 use multiaddr::Multiaddr;
 
 use crate::addr::{Host, WsAddr};
 use crate::error::{Error, Phase};
+use crate::sleep::Sleep;
 use crate::tcp::Tcp;
 use crate::to_ws_addr::ToWsAddr;
 use options::Shared;
@@ -73,7 +74,7 @@ pub struct Listener {
     shared: Arc<Shared>,
     pause: Pause,
     /// Fires when `pause` ends; for [`poll_accept`](Self::poll_accept), which cannot keep it anywhere else.
-    rest: Option<Timer>,
+    rest: Option<Sleep>,
 }
 
 impl Listener {
@@ -146,7 +147,7 @@ impl Listener {
     pub async fn accept(&self) -> Result<Incoming, Error> {
         loop {
             if let Some(until) = self.pause.until() {
-                Timer::at(until).await;
+                Sleep::at(until).await;
             }
             match self.try_accept() {
                 Attempt::Accepted(incoming) => return Ok(incoming),
@@ -166,7 +167,7 @@ impl Listener {
                 self.rest = None;
             }
             if let Some(until) = self.pause.until() {
-                self.rest = Some(Timer::at(until));
+                self.rest = Some(Sleep::at(until));
                 continue;
             }
             match self.try_accept() {
