@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_io::Timer;
 use blocking::Task;
 
 use crate::addr::Host;
+use crate::sleep::Sleep;
 
 /// Time between an answer and the next question: 10 s.
 ///
@@ -28,7 +28,7 @@ pub(super) struct Interfaces {
 
 enum State {
     Asking(Task<io::Result<Vec<Host>>>),
-    Resting(Timer),
+    Resting(Sleep),
 }
 
 impl Interfaces {
@@ -51,11 +51,11 @@ impl Interfaces {
             match &mut self.state {
                 State::Asking(task) => {
                     let answer = ready!(Pin::new(task).poll(cx));
-                    self.state = State::Resting(Timer::after(self.every));
+                    self.state = State::Resting(Sleep::after(self.every));
                     return Poll::Ready(answer);
                 }
-                State::Resting(timer) => {
-                    ready!(Pin::new(timer).poll(cx));
+                State::Resting(sleep) => {
+                    ready!(Pin::new(sleep).poll(cx));
                     self.state = State::Asking(asking(self.ask.clone()));
                 }
             }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use async_io::Timer;
 use libp2p_core::transport::{ListenerId, TransportEvent};
 use multiaddr::Multiaddr;
 
@@ -17,6 +16,7 @@ use super::interfaces::Interfaces;
 use crate::addr::{Host, WsAddr};
 use crate::error::Error;
 use crate::listen::{Incoming, ListenOptions, Listener};
+use crate::sleep::Sleep;
 
 /// Time between a failed accept and the next, so that a broken socket does not keep its task busy: 1 s.
 const REST: Duration = Duration::from_secs(1);
@@ -147,7 +147,7 @@ struct Bound {
     /// Accepts that failed in a row.
     failures: u32,
     /// Fires when accepting may be tried again.
-    rest: Option<Timer>,
+    rest: Option<Sleep>,
     /// How long a rest is.
     rest_time: Duration,
 }
@@ -191,7 +191,7 @@ impl Bound {
                 if self.failures >= MAX_FAILURES {
                     return Poll::Ready(Step::Broken(error));
                 }
-                self.rest = Some(Timer::after(self.rest_time));
+                self.rest = Some(Sleep::after(self.rest_time));
                 Step::Failed(error)
             }
         })
