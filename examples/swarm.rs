@@ -62,6 +62,7 @@ fn node() -> Result<Swarm<Node>, Box<dyn Error>> {
         .upgrade(Version::V1Lazy)
         .authenticate(libp2p_noise::Config::new(&key)?)
         .multiplex(yamux)
+        .timeout(Duration::from_secs(20))
         .boxed();
 
     let mut kad = kad::Behaviour::with_config(id, MemoryStore::new(id), kad::Config::new(KAD));

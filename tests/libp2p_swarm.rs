@@ -60,6 +60,15 @@ impl Node {
 }
 
 fn swarm<B: NetworkBehaviour>(transport: WsTransport, behaviour: impl FnOnce(&Keypair) -> B) -> Swarm<B> {
+    swarm_within(LONG, transport, behaviour)
+}
+
+/// A swarm whose connections have so much time until they are ready for streams.
+fn swarm_within<B: NetworkBehaviour>(
+    upgrade_time: Duration,
+    transport: WsTransport,
+    behaviour: impl FnOnce(&Keypair) -> B,
+) -> Swarm<B> {
     let key = Keypair::generate_ed25519();
     let mut yamux = libp2p_yamux::Config::default();
     yamux.set_max_num_streams(4096);
@@ -67,6 +76,7 @@ fn swarm<B: NetworkBehaviour>(transport: WsTransport, behaviour: impl FnOnce(&Ke
         .upgrade(Version::V1Lazy)
         .authenticate(libp2p_noise::Config::new(&key).unwrap())
         .multiplex(yamux)
+        .timeout(upgrade_time)
         .boxed();
     let config = Config::with_executor(|task| smol::spawn(task).detach()).with_idle_connection_timeout(LONG);
     Swarm::new(transport, behaviour(&key), key.public().to_peer_id(), config)
@@ -290,5 +300,21 @@ fn a_client_that_a_behaviour_denies_reads_503() {
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
+    }));
+}
+
+#[test]
+fn a_client_that_is_silent_after_the_handshake_is_gone_in_time() {
+    block_on(in_time(async {
+        let mut swarm = swarm_within(Duration::from_millis(200), WsTransport::default(), |_| dummy::Behaviour);
+        let (_, address) = listen(&mut swarm, "/ip4/127.0.0.1/tcp/0/ws").await;
+        let Some(Protocol::Tcp(port)) = address.iter().nth(1) else { panic!("{address}") };
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        client.set_read_timeout(Some(LONG)).unwrap();
+        client.write_all(REQUEST).unwrap();
+        while !matches!(swarm.next().await.unwrap(), SwarmEvent::IncomingConnectionError { .. }) {}
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
     }));
 }

@@ -111,7 +111,11 @@ async fn connect(
 fn window_after_a_transfer(max_num_streams: Option<usize>) -> usize {
     const MIB: usize = 8;
     let executor = Executor::new();
-    block_on(executor.run(async {
+    let late = async {
+        Timer::after(Duration::from_secs(60)).await;
+        panic!("hangs")
+    };
+    let work = executor.run(async {
         let ends = (transport(max_num_streams), transport(max_num_streams));
         let (mut ours, theirs) = connect(&executor, ends.0, ends.1, 2).await;
         let (mut probe, mut writer) = (ours.remove(1), ours.remove(0));
@@ -163,12 +167,13 @@ fn window_after_a_transfer(max_num_streams: Option<usize>) -> usize {
                 round_trip().await;
             }
         };
-        future::or(measure, async {
+        let echo = async {
             echo.await;
             panic!("the probe's stream ended")
-        })
-        .await
-    }))
+        };
+        future::or(measure, echo).await
+    });
+    block_on(future::or(work, late))
 }
 
 #[test]

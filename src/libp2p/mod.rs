@@ -5,6 +5,8 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
 //! use futures_lite::{StreamExt, future::block_on};
 //! use libp2p_core::{Transport, upgrade::Version};
 //! use libp2p_identity::Keypair;
@@ -18,6 +20,7 @@
 //!     .upgrade(Version::V1Lazy)
 //!     .authenticate(libp2p_noise::Config::new(&key)?)
 //!     .multiplex(yamux)
+//!     .timeout(Duration::from_secs(20)) // for all of it, dialing and listening
 //!     .boxed();
 //!
 //! let config = Config::with_executor(|task| smol::spawn(task).detach());
@@ -28,6 +31,12 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Limits
+//!
+//! The deadlines of [`Dialer`](crate::Dialer) and [`ListenOptions`](crate::ListenOptions) end with the WebSocket's
+//! handshake. Without the `timeout` above, a client that says nothing after it would stay. Nor does a `Swarm` limit how
+//! many connections it takes; libp2p-connection-limits does, and clients that it denies are answered with 503.
 //!
 //! # yamux and its windows
 //!
