@@ -83,8 +83,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let mut left = BTreeSet::from(["A identify", "A ping", "B identify", "B ping", "B put", "B get"]);
     while !left.is_empty() {
         let (name, event) = or(async { ("A", a.next().await) }, async { ("B", b.next().await) }).await;
-        let Some(event) = event else { break };
-        let done = match event {
+        let done = match event.ok_or("a swarm has ended")? {
             SwarmEvent::NewListenAddr { address, .. } => {
                 println!("{name} listens on {address}");
                 if name == "A" {

@@ -34,7 +34,7 @@
 //!
 //! # Limits
 //!
-//! The deadlines of [`Dialer`](crate::Dialer) and [`ListenOptions`](crate::ListenOptions) end with the WebSocket's
+//! The deadlines of [`Dialer`] and [`ListenOptions`] end with the WebSocket's
 //! handshake. Without the `timeout` above, a client that says nothing after it would stay. Nor does a `Swarm` limit how
 //! many connections it takes; libp2p-connection-limits does, and clients that it denies are answered with 503.
 //!
