@@ -4,8 +4,8 @@
 //	go-libp2p-peer dial <multiaddr> [--ca CA.pem] [--mib N] [--streams N] [--pings N] [--timeout S] [--late-close]
 //	    [--perf UP_MIB,DOWN_MIB] [--first-byte] [--lazy]
 //
-// It also speaks plain /ip4/.../tcp/... addresses. `--first-byte` tells how long it took from the start of dialing until
-// the first byte of /echo/1.0.0 was back, before anything else is done. `--lazy` opens that stream below go-libp2p's host,
+// It also speaks plain /ip4/.../tcp/... addresses. `--first-byte` tells how long it took from the start of dialing
+// until the first byte of /echo/1.0.0 was back, before anything else is done. `--lazy` opens it below go-libp2p's host,
 // which otherwise waits for identify before it gives a stream out.
 package main
 
