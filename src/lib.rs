@@ -53,6 +53,7 @@
 //! | `native-tls` | TLS by the system's library, OpenSSL on Linux |
 //! | `native-tls-vendored` | the same with OpenSSL built from source |
 //! | `upgrade` | the libp2p upgrade over any byte stream: multistream-select, noise and yamux |
+//! | `libp2p` | `libp2p::WsTransport`, for a rust-libp2p `Swarm` without Tokio |
 //!
 //! Features only add. With both backends compiled in a [`tls::Connector`] or [`tls::Acceptor`] decides; with none, `/ws`
 //! works and `/tls/ws` is an error that says so.

@@ -192,7 +192,7 @@ mod tests {
         let addrs = ["127.0.0.2:1", "127.0.0.3:1"].map(addr).to_vec();
         let race = connect_any(addrs, |addr| async move {
             match addr.ip().to_string().as_str() {
-                "127.0.0.2" => drop(Sleep::after(2 * ATTEMPT_DELAY).await),
+                "127.0.0.2" => Sleep::after(2 * ATTEMPT_DELAY).await,
                 _ => future::pending::<()>().await,
             }
             Ok(addr)

@@ -1,0 +1,275 @@
+"""Lets libp2p nodes of several implementations dial each other over ws and wss, and prints a table of what worked.
+
+Every node has the command line of the example `peer`. Without `--dialers` and `--listeners` ours (`ws-transport`) meets
+every other node in both roles, and itself; with them, all of the one meet all of the other, ours or not, which tells
+whose a failure is.
+
+Failures of a peer's own stand with their evidence in known.json: the table shows them, and they do not fail the run. One
+that passes is reported, so that the list does not outlive its reasons.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+OURS = "ws-transport"
+SCHEMES = {"ws": "/ip4/127.0.0.1/tcp/0/ws", "wss": "/ip4/127.0.0.1/tcp/0/tls/ws"}
+# A peer that nobody here is.
+STRANGER = "12D3KooWLM3b3MjA4kXpJ3C3H7mLYfTHtiCjJ7F2UBNZnaVR1oob"
+# The hash of a public key that nobody here has, for the page, which trusts keys instead of authorities.
+NO_KEY = "A" * 43 + "="
+
+# What a dialer is asked to do, and the columns of the table that it fills.
+DIALS = {
+    "small": (["identify, ping", "1 MiB"], ["--pings", "3", "--mib", "1"]),
+    "large": (["8 × 16 MiB"], ["--pings", "1", "--mib", "16", "--streams", "8"]),
+    "late": (["late close"], ["--pings", "1", "--mib", "1", "--late-close"]),
+    "authority": (["wrong CA"], ["--pings", "1"]),
+    "stranger": (["wrong peer id"], ["--pings", "1"]),
+}
+COLUMNS = [column for columns, _ in DIALS.values() for column in columns]
+# Longest time, in seconds, until a listener has printed its address, and for what a dialer does.
+STARTING, DIALING = 20, 60
+# A dialer that has not ended so many seconds after its own deadline is stopped.
+GRACE = 15
+# Lines of each end's output that are shown when something fails.
+TAIL = 15
+
+
+@dataclass
+class Peer:
+    command: list
+    listens: bool = True
+    trusts_keys: bool = False
+
+
+def peers(target):
+    return {
+        OURS: Peer([target / "release/examples/peer"]),
+        "rust-libp2p": Peer([target / "release/rust-libp2p-peer"]),
+        "go-libp2p": Peer([target / "interop/go-libp2p-peer"]),
+        "js-libp2p": Peer([HERE / "js/peer"]),
+        "chromium": Peer(["node", HERE / "js/chromium.mjs"], listens=False, trusts_keys=True),
+        "py-libp2p": Peer([target / "interop/py-libp2p/bin/python", HERE / "py/peer.py"]),
+    }
+
+
+def missing(peer):
+    return [str(part) for part in peer.command if not (Path(part).exists() or shutil.which(part))]
+
+
+class Known:
+    """The failures that are a peer's own."""
+
+    def __init__(self, path):
+        self.entries = json.loads(path.read_text())
+        self.met = set()
+
+    def number(self, cell):
+        """The entry that a failure is to be found under, counted from 1."""
+        for number, entry in enumerate(self.entries, 1):
+            if all(getattr(cell, key) in entry[key] for key in ["dialer", "listener", "scheme", "column"] if key in entry):
+                return number
+        return None
+
+
+@dataclass(frozen=True)
+class Cell:
+    dialer: str
+    listener: str
+    scheme: str
+    column: str
+
+
+@asynccontextmanager
+async def process(command, log):
+    """A running program; what it tells goes to a file, the lines it prints to its `stdout`."""
+    with log.open("ab") as told:
+        started = await asyncio.create_subprocess_exec(
+            *map(str, command), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=told
+        )
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            started.terminate()
+            try:
+                await asyncio.wait_for(started.wait(), 5)
+            except TimeoutError:
+                started.kill()
+                await started.wait()
+
+
+def tail(log):
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return [f"    | {line[:300]}" for line in lines[-TAIL:]]
+
+
+class Matrix:
+    def __init__(self, options, peers, logs):
+        self.options, self.peers, self.logs = options, peers, logs
+        self.known = Known(options.known)
+        self.cells = {}
+        self.new_failures = 0
+
+    async def pair(self, dialer, listener, scheme):
+        """All that one dialer does with one listener."""
+        logs = [self.logs / f"{dialer}-{listener}-{scheme}.{end}" for end in ["dialer", "listener"]]
+        tls = ["--tls", self.options.certs / "chain.pem", self.options.certs / "key.pem"] if scheme == "wss" else []
+        command = [*self.peers[listener].command, "listen", SCHEMES[scheme], *tls]
+        todo = [name for name in DIALS if name in self.options.dials and (scheme == "wss" or name != "authority")]
+        while todo:
+            async with process(command, logs[1]) as listening:
+                try:
+                    line = await asyncio.wait_for(listening.stdout.readline(), STARTING)
+                    address = json.loads(line)["addr"]
+                except (TimeoutError, ValueError, KeyError) as error:
+                    for name in todo:
+                        self.note(dialer, listener, scheme, name, None, f"the listener did not start: {error!r}", 0, logs)
+                    return
+                # After a failure the listener is started again, so that it is not the cause of the next.
+                while todo:
+                    name = todo.pop(0)
+                    began = time.monotonic()
+                    result, trouble = await self.dial(dialer, scheme, name, address, logs[0])
+                    if not self.note(dialer, listener, scheme, name, result, trouble, time.monotonic() - began, logs):
+                        break
+
+    async def dial(self, dialer, scheme, name, address, log):
+        """What the dialer prints, or what is wrong with it."""
+        certs, peer = self.options.certs, self.peers[dialer]
+        trust = []
+        if scheme == "wss":
+            right = name != "authority"
+            if peer.trusts_keys:
+                trust = ["--spki", (certs / "spki").read_text().strip() if right else NO_KEY]
+            else:
+                trust = ["--ca", certs / ("ca.pem" if right else "other-ca.pem")]
+        if name == "stranger":
+            address = f"{address.rsplit('/p2p/', 1)[0]}/p2p/{STRANGER}"
+        log.unlink(missing_ok=True)
+        command = [*peer.command, "dial", address, *DIALS[name][1], *trust, "--timeout", f"{DIALING}"]
+        async with process(command, log) as dialing:
+            try:
+                printed = await asyncio.wait_for(dialing.stdout.read(), DIALING + GRACE)
+                code = await asyncio.wait_for(dialing.wait(), GRACE)
+            except TimeoutError:
+                return None, f"the dialer had not ended {GRACE} s after its deadline"
+        try:
+            result = json.loads(printed.splitlines()[-1])
+        except (ValueError, IndexError):
+            return None, f"the dialer ended with {code} and printed {printed[-300:]!r}"
+        if code != (0 if result["ok"] else 1):
+            return result, f"the dialer ended with {code}"
+        return result, None
+
+    def note(self, dialer, listener, scheme, name, result, trouble, seconds, logs):
+        """Fills the columns of a dial; whether all is as it should be."""
+        good = True
+        for column in DIALS[name][0]:
+            cell = Cell(dialer, listener, scheme, column)
+            wrong = trouble or self.wrong(cell, result, seconds)
+            number = self.known.number(cell)
+            self.cells[cell] = "ok" if not wrong else f"known [{number}]" if number else "FAIL"
+            if wrong and number:
+                self.known.met.add(number)
+            good &= not wrong
+            print(f"{dialer} -> {listener} over {scheme}: {column}: {self.cells[cell]} ({seconds:.1f} s)", flush=True)
+            if wrong:
+                self.new_failures += not number
+                print(f"  {wrong}\n  {json.dumps(result, ensure_ascii=False)}")
+            if not wrong and number and not self.known.entries[number - 1].get("sometimes"):
+                print(f"  is listed as known [{number}], and passes: take it off the list")
+        if not good:
+            for end, log in zip(["dialer", "listener"], logs):
+                print("\n".join([f"  the {end} told:", *tail(log)]), flush=True)
+        return good
+
+    def wrong(self, cell, result, seconds):
+        """What is wrong with what a dialer printed; None when nothing is."""
+        error = result["error"]
+        match cell.column:
+            case "identify, ping":
+                return None if isinstance(result["rtt_ms"], (int, float)) else f"no answer to a ping: {error}"
+            case "wrong CA" | "wrong peer id":
+                if result["ok"] or result["bytes"]:
+                    return "was not refused"
+                if seconds >= DIALING:
+                    return f"was not refused at once: {error}"
+                if cell.dialer == OURS:
+                    words = ["certificate"] if cell.column == "wrong CA" else [STRANGER]
+                    absent = [word for word in words if word not in error]
+                    return f"was refused, but without {absent}: {error}" if absent else None
+                return None
+            case column:
+                mib = 128 if column == "8 × 16 MiB" else 1
+                if not result["ok"]:
+                    return f"failed: {error}"
+                return None if result["bytes"] == mib << 20 else f"{result['bytes']} bytes came back"
+
+    def table(self):
+        rows = dict.fromkeys((cell.dialer, cell.listener, cell.scheme) for cell in self.cells)
+        columns = [column for column in COLUMNS if any(cell.column == column for cell in self.cells)]
+        lines = [[*row, *(self.cells.get(Cell(*row, column), "–") for column in columns)] for row in rows]
+        head = ["dialer", "listener", "over", *columns]
+        widths = [max(map(len, column)) for column in zip(head, *lines)]
+        for line in [head, ["-" * width for width in widths], *lines]:
+            print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
+        for number in sorted(self.known.met):
+            print(f"\n[{number}] {self.known.entries[number - 1]['evidence']}")
+
+
+def names(peers):
+    def parse(text):
+        chosen = text.split(",")
+        if unknown := [name for name in chosen if name not in peers]:
+            raise argparse.ArgumentTypeError(f"{unknown} of {list(peers)}")
+        return chosen
+
+    return parse
+
+
+async def main():
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent.parent / "target").absolute()
+    everybody = peers(target)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--certs", type=Path, required=True, help="folder that interop/certs has filled")
+    parser.add_argument("--dialers", type=names(everybody), help=f"some of {','.join(everybody)}")
+    parser.add_argument("--listeners", type=names(everybody))
+    parser.add_argument("--over", type=names(SCHEMES), default=list(SCHEMES))
+    parser.add_argument("--dials", type=names(DIALS), default=list(DIALS), help=f"some of {','.join(DIALS)}")
+    parser.add_argument("--known", type=Path, default=HERE / "known.json")
+    options = parser.parse_args()
+
+    listening = [name for name, peer in everybody.items() if peer.listens]
+    if options.dialers or options.listeners:
+        pairs = [(dialer, listener) for dialer in options.dialers or everybody for listener in options.listeners or listening]
+    else:
+        pairs = [(OURS, listener) for listener in listening]
+        pairs += [(dialer, OURS) for dialer in everybody if dialer != OURS]
+    absent = {name: missing(everybody[name]) for pair in pairs for name in pair}
+    if any(absent.values()):
+        sys.exit("missing: " + "; ".join(f"{name} ({', '.join(files)})" for name, files in absent.items() if files))
+
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as logs:
+        matrix = Matrix(options, everybody, Path(logs))
+        for dialer, listener in pairs:
+            for scheme in options.over:
+                await matrix.pair(dialer, listener, scheme)
+    print()
+    matrix.table()
+    print(f"\n{len(matrix.cells)} cells, {matrix.new_failures} new failures, in {time.monotonic() - began:.0f} s")
+    return 1 if matrix.new_failures else 0
+
+
+sys.exit(asyncio.run(main()))
