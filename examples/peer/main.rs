@@ -1,0 +1,83 @@
+//! A small libp2p node for the shell, on `Upgrader` alone: identify, ping, echo and libp2p's benchmark protocol.
+//!
+//! ```text
+//! cargo run --release --example peer --features upgrade -- listen /ip4/0.0.0.0/tcp/4001/ws
+//! cargo run --release --example peer --features upgrade -- dial /ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooW... --mib 64
+//! ```
+//!
+//! * `peer listen <multiaddr>... [--tls CHAIN.pem KEY.pem]` prints a line of JSON, `{"addr": "<multiaddr>"}`, for each of
+//!   its addresses, and serves `/ipfs/id/1.0.0`, `/ipfs/ping/1.0.0`, `/echo/1.0.0` (bytes come back until the writer
+//!   half-closes) and `/perf/1.0.0` until SIGTERM. Its identity is a new one at every start.
+//! * `peer dial <multiaddr> [--ca CA.pem] [--mib N] [--streams N] [--pings N] [--timeout S] [--late-close]
+//!   [--perf UP_MIB,DOWN_MIB] [--first-byte]` identifies the peer, pings it 3 times, and sends 1 MiB on each of 1 parallel
+//!   echo streams, comparing what comes back, all within 60 s (or as told). It prints a line of JSON with `ok`, `peer`,
+//!   `agent`, `rtt_ms` (the median), `bytes` (that came back) and `error`, and ends with 0 or 1.
+//!
+//!   With `--late-close` streams are half-closed only after everything is back. `--perf` then measures `/perf/1.0.0`, in
+//!   writes of 64 KiB: `perf_up_s`, until the answer begins, `perf_down_s`, and `cpu_s`, the processor time of this
+//!   process in both. `--first-byte` first of all tells as `first_byte_ms` how long it took from the start of the dial
+//!   until a first byte was echoed, and with `--pings 0 --streams 0` nothing else is done.
+
+mod arguments;
+mod dial;
+mod echo;
+mod failure;
+mod identify;
+mod listen;
+mod perf;
+mod ping;
+mod process;
+mod progress;
+mod report;
+mod serve;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use smol::LocalExecutor;
+
+use arguments::{Arguments, Command};
+use failure::{Result, chain};
+
+/// One thread runs everything, for as long as the program.
+type Executor = &'static LocalExecutor<'static>;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            note(&chain(&*error));
+            return ExitCode::from(2);
+        }
+    };
+    let executor: Executor = Box::leak(Box::default());
+    let done = smol::block_on(executor.run(async {
+        match arguments.command {
+            Command::Listen => listen::listen(executor, &arguments).await.map(|()| true),
+            Command::Dial => {
+                let report = dial::dial(executor, &arguments).await;
+                say(&report.to_string()).map(|()| report.ok)
+            }
+        }
+    }));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            note(&chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line that is a result.
+fn say(line: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+/// Prints a line that is none; nothing is lost if nobody can read it.
+fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
