@@ -1,6 +1,5 @@
 //! The command `dial`: identify, pings, echoes, perf.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::AsyncWriteExt;
@@ -15,7 +14,7 @@ use ws_transport::upgrade::identity::Keypair;
 use crate::arguments::Arguments;
 use crate::echo::{self, Echo};
 use crate::failure::{Context, Result, chain};
-use crate::progress::Progress;
+use crate::progress::Bar;
 use crate::report::Report;
 use crate::serve::{BASIC, Node};
 use crate::{Executor, identify, perf, ping};
@@ -85,8 +84,8 @@ async fn ask(
     echoes(executor, session, arguments, report).await?;
     if let Some((up, down)) = arguments.perf {
         let (up, down) = (u64::from(up) << 20, u64::from(down) << 20);
-        let progress = Progress::new("perf", up + down);
-        let measured = perf::ask(session, up, down, &progress).await.during("perf")?;
+        let bar = Bar::new("perf", up + down);
+        let measured = perf::ask(session, up, down, &bar.progress()).await.during("perf")?;
         report.perf_up_s = Some(measured.up.as_secs_f64());
         report.perf_down_s = Some(measured.down.as_secs_f64());
         report.cpu_s = Some(measured.cpu.as_secs_f64());
@@ -97,11 +96,11 @@ async fn ask(
 /// All streams at a time; the first that fails ends the others.
 async fn echoes(executor: Executor, session: &Session, arguments: &Arguments, report: &mut Report) -> Result<()> {
     let length = u64::from(arguments.mib) << 20;
-    let progress = Rc::new(Progress::new("echo", length.saturating_mul(arguments.streams.into())));
+    let bar = Bar::new("echo", length.saturating_mul(arguments.streams.into()));
     let tasks: Vec<_> = (0..arguments.streams)
         .map(|index| {
             let echo = Echo { seed: index.into(), mib: arguments.mib, late_close: arguments.late_close };
-            let (session, progress) = (session.clone(), progress.clone());
+            let (session, progress) = (session.clone(), bar.progress());
             executor.spawn(async move { echo.run(&session, &progress).await.during(format!("echo stream {index}")) })
         })
         .collect();

@@ -200,15 +200,21 @@ fn bytes<'a>(input: &mut &'a [u8], length: u64) -> Result<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use futures_lite::future::block_on;
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
+    /// Lengths of one byte and of two.
+    fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+        vec(any::<u8>(), 0..200)
+    }
+
     proptest! {
         #[test]
         fn what_is_told_is_what_is_understood(
-            public_key: Vec<u8>, listen_addrs: Vec<Vec<u8>>, protocols: Vec<String>,
-            observed_addr: Vec<u8>, protocol_version: String, agent_version: String,
+            public_key in any_bytes(), listen_addrs in vec(any_bytes(), 0..4), protocols in vec(".{0,8}", 0..4),
+            observed_addr in any_bytes(), protocol_version in ".{0,8}", agent_version in ".{0,200}",
         ) {
             let info = Info { public_key, listen_addrs, protocols, observed_addr, protocol_version, agent_version };
             prop_assert_eq!(Info::decode(&info.encode()).unwrap(), info);

@@ -81,3 +81,63 @@ fn say(line: &str) -> Result<()> {
 fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use listen::Server;
+    use report::Report;
+
+    /// What a dial of one of our own nodes tells; `{addr}` stands for its address.
+    fn dialed(words: &str) -> Report {
+        let executor: Executor = Box::leak(Box::default());
+        smol::block_on(executor.run(async {
+            let listen = Arguments::parse(["listen", "/ip4/127.0.0.1/tcp/0/ws"]).unwrap();
+            let server = Server::start(executor, &listen).await.unwrap();
+            let addr = server.addresses[0].to_string();
+            let arguments = Arguments::parse(words.replace("{addr}", &addr).split_whitespace()).unwrap();
+            let report = dial::dial(executor, &arguments).await;
+            server.close().await;
+            report
+        }))
+    }
+
+    #[test]
+    fn everything_is_served_and_comes_back_whole() {
+        for late_close in ["", "--late-close"] {
+            let report = dialed(&format!("dial {{addr}} --streams 3 --mib 2 --perf 1,2 --first-byte {late_close}"));
+            assert!(report.ok, "{report}");
+            assert_eq!(report.bytes, 6 << 20);
+            assert!(report.agent.is_some() && report.rtt_ms.is_some() && report.first_byte_ms.is_some(), "{report}");
+            assert!(report.perf_up_s.is_some() && report.perf_down_s.is_some(), "{report}");
+        }
+    }
+
+    #[test]
+    fn the_first_byte_may_be_all() {
+        let report = dialed("dial {addr} --first-byte --streams 0 --pings 0");
+        assert!(report.ok && report.first_byte_ms.is_some(), "{report}");
+        assert_eq!(report.agent, None);
+    }
+
+    #[test]
+    fn nobody_else_is_talked_to() {
+        let stranger = "12D3KooWLM3b3MjA4kXpJ3C3H7mLYfTHtiCjJ7F2UBNZnaVR1oob";
+        let executor: Executor = Box::leak(Box::default());
+        smol::block_on(executor.run(async {
+            let listen = Arguments::parse(["listen", "/ip4/127.0.0.1/tcp/0/ws"]).unwrap();
+            let server = Server::start(executor, &listen).await.unwrap();
+            let mut address = server.addresses[0].clone();
+            address.pop();
+            let arguments = Arguments::parse(["dial".into(), format!("{address}/p2p/{stranger}")]).unwrap();
+            let report = dial::dial(executor, &arguments).await;
+            assert!(report.error.as_ref().is_some_and(|error| error.contains(stranger)), "{report}");
+        }));
+    }
+
+    #[test]
+    fn a_dial_that_takes_too_long_is_ended() {
+        let report = dialed("dial {addr} --mib 4000 --timeout 0");
+        assert_eq!(report.error.as_deref(), Some("not done after 0 s"));
+    }
+}

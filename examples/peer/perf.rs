@@ -31,7 +31,7 @@ pub(crate) async fn serve(mut stream: Stream) -> io::Result<()> {
             return Err(io::Error::other("client wants to move more than 64 GiB"));
         }
     }
-    send(&mut stream, wanted.min(MAX_TRANSFER), &Progress::hidden()).await?;
+    send(&mut stream, wanted.min(MAX_TRANSFER), &Progress::default()).await?;
     stream.close().await
 }
 
