@@ -65,6 +65,7 @@ mod deadline;
 mod dial;
 mod error;
 pub mod handshake;
+mod lend;
 #[cfg(feature = "libp2p")]
 pub mod libp2p;
 mod listen;
