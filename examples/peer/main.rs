@@ -84,60 +84,107 @@ fn note(line: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
+    use futures_lite::{AsyncReadExt, AsyncWriteExt};
+    use ws_transport::Dialer;
+    use ws_transport::multiaddr::Protocol;
+    use ws_transport::upgrade::Upgrader;
+    use ws_transport::upgrade::identity::Keypair;
+
     use super::*;
     use listen::Server;
     use report::Report;
 
-    /// What a dial of one of our own nodes tells; `{addr}` stands for its address.
-    fn dialed(words: &str) -> Report {
+    /// Runs a test beside a node that listens.
+    fn with_server(test: impl AsyncFnOnce(Executor, &Server)) {
         let executor: Executor = Box::leak(Box::default());
         smol::block_on(executor.run(async {
             let listen = Arguments::parse(["listen", "/ip4/127.0.0.1/tcp/0/ws"]).unwrap();
             let server = Server::start(executor, &listen).await.unwrap();
-            let addr = server.addresses[0].to_string();
-            let arguments = Arguments::parse(words.replace("{addr}", &addr).split_whitespace()).unwrap();
-            let report = dial::dial(executor, &arguments).await;
+            test(executor, &server).await;
             server.close().await;
-            report
-        }))
+        }));
+    }
+
+    async fn dial(executor: Executor, server: &Server, options: &str) -> Report {
+        let line = format!("dial {} {options}", server.addresses[0]);
+        dial::dial(executor, &Arguments::parse(line.split_whitespace()).unwrap()).await
     }
 
     #[test]
     fn everything_is_served_and_comes_back_whole() {
-        for late_close in ["", "--late-close"] {
-            let report = dialed(&format!("dial {{addr}} --streams 3 --mib 2 --perf 1,2 --first-byte {late_close}"));
-            assert!(report.ok, "{report}");
-            assert_eq!(report.bytes, 6 << 20);
-            assert!(report.agent.is_some() && report.rtt_ms.is_some() && report.first_byte_ms.is_some(), "{report}");
-            assert!(report.perf_up_s.is_some() && report.perf_down_s.is_some(), "{report}");
-        }
+        with_server(async |executor, server| {
+            for late_close in ["", "--late-close"] {
+                let options = format!("--streams 3 --mib 2 --perf 1,2 --first-byte {late_close}");
+                let report = dial(executor, server, &options).await;
+                assert!(report.ok, "{report}");
+                assert_eq!(report.bytes, 6 << 20);
+                assert!(
+                    report.agent.is_some() && report.rtt_ms.is_some() && report.first_byte_ms.is_some(),
+                    "{report}"
+                );
+                assert!(report.perf_up_s.is_some() && report.perf_down_s.is_some(), "{report}");
+            }
+        });
     }
 
     #[test]
     fn the_first_byte_may_be_all() {
-        let report = dialed("dial {addr} --first-byte --streams 0 --pings 0");
-        assert!(report.ok && report.first_byte_ms.is_some(), "{report}");
-        assert_eq!(report.agent, None);
+        with_server(async |executor, server| {
+            let report = dial(executor, server, "--first-byte --streams 0 --pings 0").await;
+            assert!(report.ok && report.first_byte_ms.is_some(), "{report}");
+            assert_eq!(report.agent, None);
+        });
     }
 
     #[test]
     fn nobody_else_is_talked_to() {
-        let stranger = "12D3KooWLM3b3MjA4kXpJ3C3H7mLYfTHtiCjJ7F2UBNZnaVR1oob";
-        let executor: Executor = Box::leak(Box::default());
-        smol::block_on(executor.run(async {
-            let listen = Arguments::parse(["listen", "/ip4/127.0.0.1/tcp/0/ws"]).unwrap();
-            let server = Server::start(executor, &listen).await.unwrap();
-            let mut address = server.addresses[0].clone();
-            address.pop();
-            let arguments = Arguments::parse(["dial".into(), format!("{address}/p2p/{stranger}")]).unwrap();
+        with_server(async |executor, server| {
+            let stranger = Keypair::generate_ed25519().public().to_peer_id().to_string();
+            let address = server.addresses[0].to_string();
+            let (address, _) = address.rsplit_once('/').unwrap();
+            let arguments = Arguments::parse(["dial", &format!("{address}/{stranger}")]).unwrap();
             let report = dial::dial(executor, &arguments).await;
-            assert!(report.error.as_ref().is_some_and(|error| error.contains(stranger)), "{report}");
-        }));
+            assert!(!report.ok && report.error.as_ref().is_some_and(|error| error.contains(&stranger)), "{report}");
+        });
     }
 
     #[test]
     fn a_dial_that_takes_too_long_is_ended() {
-        let report = dialed("dial {addr} --mib 4000 --timeout 0");
-        assert_eq!(report.error.as_deref(), Some("not done after 0 s"));
+        with_server(async |executor, server| {
+            let report = dial(executor, server, "--mib 4000 --timeout 0").await;
+            assert_eq!(report.error.as_deref(), Some("not done after 0 s"));
+        });
+    }
+
+    #[test]
+    fn what_fails_ends_nothing_else() {
+        with_server(async |executor, server| {
+            let address = &server.addresses[0];
+            let port = address.iter().find_map(|part| match part {
+                Protocol::Tcp(port) => Some(port),
+                _ => None,
+            });
+            let mut garbage = TcpStream::connect(("127.0.0.1", port.unwrap())).unwrap();
+            garbage.write_all(b"\x16\x03\x01 this is nobody's protocol\r\n\r\n").unwrap();
+
+            let upgrader = Upgrader::new(&Keypair::generate_ed25519()).unwrap();
+            let (session, driver) = upgrader.dial_address(&Dialer::new(), address).await.unwrap();
+            let driver = executor.spawn(driver);
+            let mut cut_off = session.open([perf::PROTOCOL]).await.unwrap();
+            cut_off.write_all(&[0; 3]).await.unwrap();
+            cut_off.flush().await.unwrap();
+            cut_off.reset();
+            let mut greedy = session.open([perf::PROTOCOL]).await.unwrap();
+            greedy.write_all(&[0xff; 100]).await.unwrap();
+            assert!(greedy.read(&mut [0]).await.is_err());
+            // The session has outlived its streams, and the node outlives the session.
+            assert_eq!(ping::ask(&session, 1).await.unwrap().len(), 1);
+            drop(driver);
+
+            let report = dial(executor, server, "").await;
+            assert!(report.ok, "{report}");
+        });
     }
 }
