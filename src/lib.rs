@@ -63,6 +63,7 @@
 
 mod addr;
 mod config;
+mod crowd;
 mod deadline;
 mod dial;
 mod error;
