@@ -59,7 +59,7 @@ async def echo(stream):
             await stream.write(data)
         await stream.close()
     except Exception as error:
-        print(f"echo: {error!r}", file=sys.stderr)
+        print(f"echo: {reason(error)}", file=sys.stderr)
         await stream.reset()
 
 
@@ -109,7 +109,8 @@ async def compare(stream, seed, length, late_close, result):
 async def talk(args, result):
     tls = {"tls_client_config": ssl.create_default_context(cafile=args.ca)} if args.ca else {}
     host = start(**tls)
-    peer = info_from_p2p_addr(Multiaddr(args.address))
+    # py-libp2p 0.8 refuses to dial /tls/ws with a /p2p behind it (is_valid_websocket_multiaddr), which it adds itself.
+    peer = info_from_p2p_addr(Multiaddr(args.address.replace("/tls/ws/", "/wss/")))
     async with host.run([]):
         await host.connect(peer)
         result["peer"] = str(peer.peer_id)
@@ -141,13 +142,13 @@ async def talk(args, result):
 
 
 def reason(error):
-    """The texts of an error and of its causes."""
+    """The names and texts of an error and of its causes."""
     causes = []
     while error is not None and len(causes) < 5:
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
             continue
-        causes.append(str(error) or repr(error))
+        causes.append(f"{type(error).__name__} {error}".strip())
         error = error.__cause__ or error.__context__
     return ": ".join(causes)
 
