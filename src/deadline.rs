@@ -5,8 +5,9 @@ use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
 use futures_lite::future;
+
+use crate::sleep::Sleep;
 
 /// The time allowed for an operation ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +53,8 @@ impl Deadline {
         }
     }
 
-    /// A timer that fires at the deadline.
-    pub(crate) fn timer(self) -> Timer {
-        self.at.map_or_else(Timer::never, Timer::at)
+    fn sleep(self) -> Sleep {
+        self.at.map_or_else(Sleep::never, Sleep::at)
     }
 
     /// Runs `work` until it is done or the deadline has passed; `work` is asked first.
@@ -63,7 +63,7 @@ impl Deadline {
     pub(crate) async fn run<T>(self, work: impl Future<Output = T>) -> Result<T, TimedOut> {
         let work = async { Ok(work.await) };
         let expired = async {
-            self.timer().await;
+            self.sleep().await;
             Err(TimedOut { after: self.allowed })
         };
         future::or(work, expired).await

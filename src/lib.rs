@@ -51,6 +51,7 @@
 //! | `rustls` (default) | TLS 1.3 and 1.2 by rustls with ring |
 //! | `native-tls` | TLS by the system's library, OpenSSL on Linux |
 //! | `native-tls-vendored` | the same with OpenSSL built from source |
+//! | `libp2p` | `libp2p::WsTransport`, for a rust-libp2p `Swarm` without Tokio |
 //!
 //! Features only add. With both backends compiled in a [`tls::Connector`] or [`tls::Acceptor`] decides; with none, `/ws`
 //! works and `/tls/ws` is an error that says so.
@@ -68,6 +69,7 @@ pub mod handshake;
 pub mod libp2p;
 mod listen;
 pub mod proto;
+mod sleep;
 mod stream;
 mod tcp;
 pub mod tls;

@@ -319,15 +319,65 @@ fn an_io_without_vectored_writes_is_given_headers_and_payload_together() {
     let manner = Manner { vectored: false, ..Manner::GOOD };
     let (mut stream, mut peer) = stream(Role::Server, manner, StreamConfig::new());
     block_on(async {
-        stream.write_all(&pattern(60_000)).await.unwrap();
+        stream.write_all(&pattern(131_000)).await.unwrap();
         stream.flush().await.unwrap();
         let before = peer.take_all().len();
-        stream.write_all(&pattern(60_000)).await.unwrap();
+        stream.write_all(&pattern(131_000)).await.unwrap();
         stream.flush().await.unwrap();
         let sent = peer.take_all();
         assert_eq!(sent.len(), before);
-        assert_eq!(Sent::parse(Role::Server, &sent).frames.len(), 2, "full buffers, header included");
+        assert_eq!(Sent::parse(Role::Server, &sent).frames.len(), 4, "full buffers, header included");
     });
+}
+
+#[test]
+fn what_is_left_of_a_large_write_leaves_together_with_the_next() {
+    /// Takes 64 KiB at a time, as a TLS session does, and keeps account.
+    #[derive(Default)]
+    struct Session {
+        wire: Vec<u8>,
+        taken: Vec<usize>,
+    }
+    impl AsyncRead for Session {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+    impl AsyncWrite for Session {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+        }
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let before = self.wire.len();
+            let bytes = bufs.iter().flat_map(|buf| buf.iter().copied()).take(65_536);
+            self.wire.extend(bytes);
+            let taken = self.wire.len() - before;
+            self.taken.push(taken);
+            Poll::Ready(Ok(taken))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    let mut stream = WsStream::new(Session::default(), Role::Server, Vec::new(), StreamConfig::new());
+    let data = pattern(65_536);
+    block_on(async {
+        for _ in 0..10 {
+            stream.write_all(&data).await.unwrap();
+        }
+        stream.flush().await.unwrap();
+    });
+    let Session { wire, taken } = stream.get_ref();
+    assert_eq!(taken.len(), 11, "one for each write, and what was left at last: {taken:?}");
+    assert!(taken[..10].iter().all(|taken| *taken == 65_536), "{taken:?}");
+    assert!(Sent::parse(Role::Server, wire).data == data.repeat(10));
 }
 
 // ---- Backpressure and wake-ups --------------------------------------------------------------------------------------
@@ -464,6 +514,23 @@ fn ping_is_answered_while_only_writing() {
         // What was received meanwhile is still there for the reader.
         let mut buf = [0; 100];
         assert!(matches!(poll_read(&mut stream, &mut cx, &mut buf), Poll::Ready(Ok(24))));
+    }
+}
+
+#[test]
+fn ping_is_answered_while_only_writing_much_at_a_time_and_never_flushing() {
+    for role in ROLES {
+        let (mut stream, mut peer) = good(role);
+        let (_, waker) = Woken::new();
+        let mut cx = Context::from_waker(&waker);
+        let data = pattern(70_000);
+        let mut sent = Vec::new();
+        peer.put(&frame(other(role), OpCode::Ping, b"?"));
+        for _ in 0..20 {
+            let Poll::Ready(Ok(_)) = poll_write(&mut stream, &mut cx, &data) else { panic!("the pipe has room") };
+            sent.extend(peer.take_all());
+        }
+        assert_eq!(Sent::parse(role, &sent).control, [Event::Pong(b"?".to_vec())]);
     }
 }
 

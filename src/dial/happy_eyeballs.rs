@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_io::Timer;
+use crate::sleep::Sleep;
 
 /// Time that an attempt is alone before the next one starts beside it: 250 ms.
 ///
@@ -58,7 +58,7 @@ where
     F: Future<Output = io::Result<T>> + Send + 'static,
 {
     let waiting = interleave(addrs).into_iter().map(|addr| Attempt { addr, work: Box::pin(connect(addr)) }).collect();
-    Race { waiting, running: Vec::new(), next: Timer::never(), failed: Vec::new() }
+    Race { waiting, running: Vec::new(), next: Sleep::never(), failed: Vec::new() }
 }
 
 /// Alternates the families, IPv6 first, each in the order it came (RFC 8305 §4).
@@ -88,7 +88,7 @@ pub(crate) struct Race<T> {
     waiting: VecDeque<Attempt<T>>,
     running: Vec<Attempt<T>>,
     /// When to start the next one although nobody has failed.
-    next: Timer,
+    next: Sleep,
     failed: Vec<(SocketAddr, io::Error)>,
 }
 
@@ -122,14 +122,14 @@ impl<T> Future for Race<T> {
                 return Poll::Ready(Ok(connection));
             }
             let one_failed = self.failed.len() > failed_before;
-            if !(self.running.is_empty() || one_failed) {
+            if !(self.running.is_empty() || self.waiting.is_empty() || one_failed) {
                 ready!(Pin::new(&mut self.next).poll(cx));
             }
             match self.waiting.pop_front() {
                 Some(attempt) => {
                     log::debug!("connecting to {}", attempt.addr);
                     self.running.push(attempt);
-                    self.next = Timer::after(ATTEMPT_DELAY);
+                    self.next = Sleep::after(ATTEMPT_DELAY);
                 }
                 None if self.running.is_empty() => {
                     return Poll::Ready(Err(ConnectError { attempts: std::mem::take(&mut self.failed) }));
@@ -192,7 +192,7 @@ mod tests {
         let addrs = ["127.0.0.2:1", "127.0.0.3:1"].map(addr).to_vec();
         let race = connect_any(addrs, |addr| async move {
             match addr.ip().to_string().as_str() {
-                "127.0.0.2" => drop(Timer::after(2 * ATTEMPT_DELAY).await),
+                "127.0.0.2" => Sleep::after(2 * ATTEMPT_DELAY).await,
                 _ => future::pending::<()>().await,
             }
             Ok(addr)

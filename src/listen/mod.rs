@@ -16,12 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::future;
 use multiaddr::Multiaddr;
 
 use crate::addr::{Host, WsAddr};
 use crate::error::{Error, Phase};
+use crate::sleep::Sleep;
 use crate::tcp::Tcp;
 use crate::to_ws_addr::ToWsAddr;
 use options::Shared;
@@ -73,7 +74,7 @@ pub struct Listener {
     shared: Arc<Shared>,
     pause: Pause,
     /// Fires when `pause` ends; for [`poll_accept`](Self::poll_accept), which cannot keep it anywhere else.
-    rest: Option<Timer>,
+    rest: Option<Sleep>,
 }
 
 impl Listener {
@@ -104,18 +105,32 @@ impl Listener {
     /// Loopback addresses are among them, and link-local IPv6 ones with their zone; neither is of use on other machines.
     /// The interfaces are asked at every call, which may fail.
     pub fn addresses(&self) -> Result<Vec<Multiaddr>, Error> {
+        match self.interfaces() {
+            Some(ask) => Ok(self.addresses_at(ask().map_err(|error| self.error(error))?)),
+            None => Ok(vec![self.addr.to_multiaddr()]),
+        }
+    }
+
+    /// What asks for the hosts behind the wildcard that was bound; `None` where none was.
+    ///
+    /// It reads the system's table, which blocks for a moment.
+    pub(crate) fn interfaces(&self) -> Option<impl Fn() -> io::Result<Vec<Host>> + Send + Sync + use<>> {
         let families = match self.addr.host() {
             Host::Ip4(addr) if addr.is_unspecified() => interfaces::Families { v4: true, v6: false },
             Host::Ip6 { addr, .. } if addr.is_unspecified() => {
                 let v4 = self.sockets.iter().any(|socket| socket::is_dual_stack(socket.get_ref()));
                 interfaces::Families { v4, v6: true }
             }
-            _ => return Ok(vec![self.addr.to_multiaddr()]),
+            _ => return None,
         };
-        let hosts = interfaces::hosts(families).map_err(|error| self.error(error))?;
+        Some(move || interfaces::hosts(families))
+    }
+
+    /// The address listened on with each of these hosts in place of its wildcard.
+    pub(crate) fn addresses_at(&self, hosts: Vec<Host>) -> Vec<Multiaddr> {
         let of = |host| self.addr.clone().with_host(host).ok().map(|addr| addr.to_multiaddr());
         // An interface whose name no multiaddr can carry is left out.
-        Ok(hosts.into_iter().filter_map(of).collect())
+        hosts.into_iter().filter_map(of).collect()
     }
 
     /// The addresses that the sockets are bound to, wildcards as they are.
@@ -132,7 +147,7 @@ impl Listener {
     pub async fn accept(&self) -> Result<Incoming, Error> {
         loop {
             if let Some(until) = self.pause.until() {
-                Timer::at(until).await;
+                Sleep::at(until).await;
             }
             match self.try_accept() {
                 Attempt::Accepted(incoming) => return Ok(incoming),
@@ -152,7 +167,7 @@ impl Listener {
                 self.rest = None;
             }
             if let Some(until) = self.pause.until() {
-                self.rest = Some(Timer::at(until));
+                self.rest = Some(Sleep::at(until));
                 continue;
             }
             match self.try_accept() {
@@ -220,7 +235,7 @@ impl Listener {
         ready.fold(Poll::Pending, |first, next| if first.is_ready() { first } else { next })
     }
 
-    fn error(&self, error: io::Error) -> Error {
+    pub(crate) fn error(&self, error: io::Error) -> Error {
         Error::new(Phase::Listen, error).with_address(self.addr.to_multiaddr())
     }
 }

@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_io::Timer;
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::fault::ReadEnd;
 use super::{WsStream, pool};
 use crate::deadline::TimedOut;
 use crate::proto::CloseCode;
+use crate::sleep::Sleep;
 
 /// Most bytes read and thrown away after a violation, so that the peer gets to read the Close.
 const DRAIN_BYTES: usize = 256 * 1024;
@@ -47,7 +47,7 @@ pub(super) enum Closing {
 #[derive(Debug)]
 pub(super) struct Running {
     step: Step,
-    timer: Timer,
+    timer: Sleep,
     /// Whether the Close is all that is to be sent: then a peer that is gone already is no loss.
     nothing_unsent: bool,
 }
@@ -67,7 +67,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
         if let Closing::Open = self.closing {
             let nothing_unsent = !self.output.holds_data();
             self.owe_close(CloseCode::NORMAL.into());
-            let timer = Timer::after(self.close_timeout);
+            let timer = Sleep::after(self.close_timeout);
             self.closing = Closing::Running(Box::new(Running { step: Step::Sending, timer, nothing_unsent }));
         }
         loop {
@@ -98,7 +98,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
             }
             Step::ShuttingDown if matches!(self.input.end(), Some(ReadEnd::Violated(_))) => {
                 running.step = Step::Discarding(DRAIN_BYTES);
-                running.timer = Timer::after(DRAIN_TIME.min(self.close_timeout));
+                running.timer = Sleep::after(DRAIN_TIME.min(self.close_timeout));
             }
             Step::ShuttingDown | Step::Discarding(_) => self.closing = Closing::Done,
         }

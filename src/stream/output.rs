@@ -13,8 +13,9 @@ use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 
 /// Unmasked writes of at least this many bytes go out from the caller's slice, without a copy.
 ///
-/// Below, a frame and a send of their own cost more than the copy that lets them share one.
-const DIRECT_WRITE: usize = 8 * 1024;
+/// Below, a frame and a send of their own cost more than the copy that lets them share one; over TLS each would end in a
+/// record of a few bytes besides.
+const DIRECT_WRITE: usize = 64 * 1024;
 
 /// Most frames in one vectored write.
 const MAX_DIRECT_FRAMES: usize = 8;
@@ -129,41 +130,57 @@ impl Output {
         self.role == Role::Server && len >= DIRECT_WRITE && self.vectored && !self.encoder.is_open()
     }
 
-    /// Sends frames from the caller's slice and says how many bytes of it were taken.
+    /// Sends what is buffered and frames from the caller's slice, and says how many bytes of the slice were taken.
     ///
-    /// A frame that the IO took in part is completed from the buffer, which it fits; one that it took nothing of was not
-    /// promised to the peer and is not counted.
+    /// A frame that the IO took in part is completed from the buffer, which it fits, together with the next direct write:
+    /// by itself it would cost a segment, or a TLS record, of its own. A frame that the IO took nothing of was not promised
+    /// to the peer and is not counted.
     pub(super) fn poll_direct<IO: AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_io()?;
         // The payload of a frame is as large as the buffer, which has room for the header besides.
         let mut headers = [([0; Header::MAX_LEN], 0, &[][..]); MAX_DIRECT_FRAMES];
-        let mut slices = [IoSlice::new(&[]); 2 * MAX_DIRECT_FRAMES];
-        let chunks = bytes.chunks(self.size);
         let mut count = 0;
-        for ((header, header_len, payload), chunk) in headers.iter_mut().zip(chunks) {
+        for ((header, header_len, payload), chunk) in headers.iter_mut().zip(bytes.chunks(self.size)) {
             *header_len =
                 Header { fin: true, opcode: OpCode::Binary, mask: None, len: chunk.len() as u64 }.encode(header);
             *payload = chunk;
             count += 1;
         }
         let frames = headers.get(..count).unwrap_or_default();
-        for (pair, (header, header_len, payload)) in slices.chunks_exact_mut(2).zip(frames) {
-            if let [first, second] = pair {
-                *first = IoSlice::new(header.get(..*header_len).unwrap_or_default());
-                *second = IoSlice::new(payload);
+
+        let mut sent = loop {
+            let before = self.encoder.output();
+            let mut slices = [IoSlice::new(before); 1 + 2 * MAX_DIRECT_FRAMES];
+            for (pair, (header, header_len, payload)) in
+                slices.get_mut(1..).unwrap_or_default().chunks_exact_mut(2).zip(frames)
+            {
+                if let [first, second] = pair {
+                    *first = IoSlice::new(header.get(..*header_len).unwrap_or_default());
+                    *second = IoSlice::new(payload);
+                }
             }
-        }
-        let result = ready!(Pin::new(io).poll_write_vectored(cx, slices.get(..2 * count).unwrap_or_default()));
-        let mut sent = match result {
-            Ok(0) => return Poll::Ready(Err(self.fail(io::ErrorKind::WriteZero.into()))),
-            Ok(sent) => sent,
-            Err(error) => return Poll::Ready(Err(self.fail(error))),
+            let first = usize::from(before.is_empty());
+            let slices = slices.get(first..1 + 2 * count).unwrap_or_default();
+            let sent = match ready!(Pin::new(&mut *io).poll_write_vectored(cx, slices)) {
+                Ok(0) => return Poll::Ready(Err(self.fail(io::ErrorKind::WriteZero.into()))),
+                Ok(sent) => sent,
+                Err(error) => return Poll::Ready(Err(self.fail(error))),
+            };
+            self.unflushed = true;
+            let before = before.len();
+            self.encoder.advance(sent);
+            if sent > before {
+                break sent.saturating_sub(before);
+            }
+            // An IO that takes the first slice alone does not do vectored writes: header and payload would cost it a
+            // record or a segment each.
+            self.vectored &= sent < before;
         };
-        self.unflushed = true;
         self.holds_data = true;
 
         let mut taken = 0;
@@ -176,7 +193,6 @@ impl Output {
                 None => (header.get(sent..).unwrap_or_default(), *payload),
                 Some(sent) => (&[][..], payload.get(sent..).unwrap_or_default()),
             };
-            // An IO that takes the header alone does not do vectored writes: each would cost it a record or a segment.
             self.vectored &= sent != header.len();
             if !(header_rest.is_empty() && payload_rest.is_empty()) {
                 self.attach();
@@ -186,6 +202,7 @@ impl Output {
             taken += payload.len();
             sent = sent.saturating_sub(header.len() + payload.len());
         }
+        self.give_back();
         Poll::Ready(Ok(taken))
     }
 
@@ -210,9 +227,7 @@ impl Output {
             }
             self.unflushed = true;
         }
-        if let Some(buf) = self.encoder.detach() {
-            pool::give(buf);
-        }
+        self.give_back();
         Poll::Ready(Ok(()))
     }
 
@@ -249,9 +264,7 @@ impl Output {
         let error = failure.to_error();
         self.encoder.clear();
         self.pong = None;
-        if let Some(buf) = self.encoder.detach() {
-            pool::give(buf);
-        }
+        self.give_back();
         error
     }
 
@@ -276,6 +289,13 @@ impl Output {
             && self.encoder.control(OpCode::Close, payload, masking_key)
         {
             self.close = CloseState::Encoded;
+        }
+    }
+
+    /// Gives the buffer back, if nothing is in it.
+    fn give_back(&mut self) {
+        if let Some(buf) = self.encoder.detach() {
+            pool::give(buf);
         }
     }
 

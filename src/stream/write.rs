@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::fault::{Failure, ReadEnd};
+use super::output::Output;
 use super::{MAX_FRAMES_PER_POLL, WsStream};
 
 /// Most times that one write fills and empties the buffer before it returns what was taken.
@@ -16,14 +17,18 @@ const MAX_DRAINS_PER_POLL: u32 = 16;
 const QUIET_DRAINS: u8 = 4;
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
-    /// Sends what is buffered on behalf of a writer, who is parked if it has to wait; with `flush`, flushes the IO too.
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, flush: bool) -> Poll<io::Result<()>> {
+    /// Sends on behalf of a writer, who is parked if it has to wait.
+    fn poll_output<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: impl FnOnce(&mut Output, &mut IO, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         let sent = if self.reader_sends && self.wakers.other_reader_waits(cx) {
             self.wakers.park_writer(cx);
             let both = self.wakers.both();
-            self.output.poll(&mut self.io, &mut Context::from_waker(&both), flush)
+            send(&mut self.output, &mut self.io, &mut Context::from_waker(&both))
         } else {
-            self.output.poll(&mut self.io, cx, flush)
+            send(&mut self.output, &mut self.io, cx)
         };
         match sent {
             Poll::Ready(_) => {
@@ -34,6 +39,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
             Poll::Pending => self.wakers.park_writer(cx),
         }
         sent
+    }
+
+    /// Sends what is buffered; with `flush`, flushes the IO too.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, flush: bool) -> Poll<io::Result<()>> {
+        self.poll_output(cx, |output, io, cx| output.poll(io, cx, flush))
     }
 
     /// Looks at the input on behalf of a writer, so that Pings are answered and a Close is seen while nobody reads.
@@ -82,21 +92,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     /// As [`poll_send`](Self::poll_send), and answers Pings that nobody reads for.
     fn poll_send_and_watch(&mut self, cx: &mut Context<'_>, flush: bool) -> Poll<io::Result<()>> {
         let sent = self.poll_send(cx, flush)?;
-        if sent.is_pending() || self.quiet >= QUIET_DRAINS {
-            self.watch_input(cx);
-            if self.output.owes_control() {
-                return self.poll_send(cx, flush);
-            }
+        if self.watch_if_quiet(cx, sent.is_pending()) {
+            return self.poll_send(cx, flush);
         }
         sent.map(Ok)
+    }
+
+    /// Looks at the input if nobody has for a while, or if the writer has to wait; says whether that calls for a reply.
+    fn watch_if_quiet(&mut self, cx: &mut Context<'_>, waits: bool) -> bool {
+        if waits || self.quiet >= QUIET_DRAINS {
+            self.watch_input(cx);
+            return self.output.owes_control();
+        }
+        false
     }
 
     /// Takes bytes into the buffer, or sends them from where they are, as far as that goes without waiting.
     fn poll_take(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut taken = 0;
-        for _ in 0..MAX_DRAINS_PER_POLL {
+        for round in 0..MAX_DRAINS_PER_POLL {
             let direct = self.output.prefers_direct(bytes.len());
-            if direct && !self.output.is_drained() && self.poll_send_and_watch(cx, false)?.is_pending() {
+            // What is in the buffer leaves together with a direct write, but for a control frame that waits for room.
+            let drain = if direct { self.output.owes_control() } else { round > 0 && !self.output.is_drained() };
+            if drain && self.poll_send_and_watch(cx, false)?.is_pending() {
                 break;
             }
             // A Close may have come in while the input was looked at: nothing may follow ours.
@@ -105,34 +123,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                 open => open?,
             }
             let len = if direct {
-                let sent = if self.reader_sends && self.wakers.other_reader_waits(cx) {
-                    self.wakers.park_writer(cx);
-                    let both = self.wakers.both();
-                    self.output.poll_direct(&mut self.io, &mut Context::from_waker(&both), bytes)?
-                } else {
-                    self.output.poll_direct(&mut self.io, cx, bytes)?
-                };
-                match sent {
-                    Poll::Ready(len) => {
-                        self.wakers.unpark_writer();
-                        self.quiet = self.quiet.saturating_add(1);
-                        len
-                    }
-                    Poll::Pending => {
-                        self.wakers.park_writer(cx);
-                        self.watch_input(cx);
-                        break;
-                    }
+                let sent = self.poll_output(cx, |output, io, cx| output.poll_direct(io, cx, bytes))?;
+                let replies = self.watch_if_quiet(cx, sent.is_pending());
+                let Poll::Ready(len) = sent else { break };
+                if replies && let Poll::Ready(replied) = self.poll_send(cx, false) {
+                    replied?;
                 }
+                len
             } else {
                 self.output.write(bytes)
             };
             taken += len;
             bytes = bytes.get(len..).unwrap_or_default();
             if bytes.is_empty() {
-                break;
-            }
-            if !self.output.is_drained() && self.poll_send_and_watch(cx, false)?.is_pending() {
                 break;
             }
         }

@@ -26,7 +26,12 @@ export async function dial (address, options) {
 
 async function talk (address, options, result) {
   const node = await start()
+  const began = performance.now()
   const connection = await node.dial(multiaddr(address))
+  if (options['first-byte']) {
+    await firstByte(connection)
+    result.first_byte_ms = performance.now() - began
+  }
   result.peer = connection.remotePeer.toString()
   const { agentVersion, protocols } = await node.services.identify.identify(connection)
   result.agent = agentVersion
@@ -39,6 +44,14 @@ async function talk (address, options, result) {
   }
   await Promise.all(Array.from({ length: Number(options.streams) }, (_, i) => compare(connection, i, options, result)))
   await node.stop()
+}
+
+// Sends one byte and waits until it is back.
+async function firstByte (connection) {
+  const stream = await connection.newStream(ECHO)
+  await send(stream, Uint8Array.of(1))
+  for await (const _byte of stream) break
+  await stream.close()
 }
 
 // Sends so many MiB over a stream of its own and compares what comes back.

@@ -7,5 +7,6 @@ export const OPTIONS = {
   streams: number(1),
   pings: number(3),
   timeout: number(60),
-  'late-close': { type: 'boolean', default: false }
+  'late-close': { type: 'boolean', default: false },
+  'first-byte': { type: 'boolean', default: false }
 }

@@ -112,8 +112,15 @@ async def talk(args, result):
     # py-libp2p 0.8 refuses to dial /tls/ws with a /p2p behind it (is_valid_websocket_multiaddr), which it adds itself.
     peer = info_from_p2p_addr(Multiaddr(args.address.replace("/tls/ws/", "/wss/")))
     async with host.run([]):
+        began = time.monotonic()
         await host.connect(peer)
         result["peer"] = str(peer.peer_id)
+        if args.first_byte:
+            stream = await host.new_stream(peer.peer_id, [ECHO])
+            await stream.write(b"\x01")
+            await stream.read(1)
+            result["first_byte_ms"] = 1000 * (time.monotonic() - began)
+            await stream.close()
 
         stream = await host.new_stream(peer.peer_id, [IDENTIFY])
         identify = parse_identify_response(b"".join([data async for data in chunks(stream)]))
@@ -186,6 +193,7 @@ def arguments():
     role.add_argument("--pings", type=int, default=3)
     role.add_argument("--timeout", type=float, default=60)
     role.add_argument("--late-close", action="store_true")
+    role.add_argument("--first-byte", action="store_true")
     return parser.parse_args()
 
 

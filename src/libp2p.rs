@@ -1,1 +1,0 @@
-//! The transport for rust-libp2p.

@@ -1,1 +1,0 @@
-//! The libp2p upgrade: security and a stream muxer on a byte stream.

@@ -1,0 +1,184 @@
+//! Inbound streams on their way to a protocol, and the account of those that never got to one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use multistream_select::listener_select_proto;
+
+use super::stream::Stream;
+use super::substream::Substream;
+use crate::deadline::Deadline;
+
+/// Negotiations under way, each polled only when it was woken: with many silent streams, one that speaks costs one
+/// poll.
+pub(super) struct Negotiations {
+    under_way: Vec<Negotiation>,
+    /// The waker of the driver's task.
+    task: Arc<Mutex<Waker>>,
+}
+
+struct Negotiation {
+    work: Pin<Box<dyn Future<Output = Option<Stream>> + Send>>,
+    bell: Arc<Bell>,
+}
+
+impl Negotiations {
+    pub(super) fn new() -> Self {
+        Negotiations { under_way: Vec::new(), task: Arc::new(Mutex::new(Waker::noop().clone())) }
+    }
+
+    /// Waits for the remote to propose, until it proposes one of `protocols` or `allowed` is over.
+    pub(super) fn push(&mut self, stream: Substream, protocols: Arc<[String]>, allowed: Duration) {
+        let (shared, fate) = (stream.shared(), stream.fate());
+        let work = Box::pin(async move {
+            let names = (0..protocols.len()).map(|at| Name { all: Arc::clone(&protocols), at });
+            let select = listener_select_proto(stream, names);
+            let (name, io) = Deadline::after(allowed).run(select).await.ok()?.ok()?;
+            fate.negotiated.store(true, Ordering::Relaxed);
+            Some(Stream::new(name.as_ref().to_owned(), io, shared, fate))
+        });
+        let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Arc::clone(&self.task) });
+        self.under_way.push(Negotiation { work, bell });
+    }
+
+    /// The next that ends: with its stream, or with none if nothing came of it. Its waker is that of `cx`.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
+        if self.under_way.is_empty() {
+            return Poll::Pending;
+        }
+        // Before any bell is looked at: one that rings from here on wakes this task.
+        let before = {
+            let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+            if task.will_wake(cx.waker()) { None } else { Some(std::mem::replace(&mut *task, cx.waker().clone())) }
+        };
+        drop(before);
+        for at in 0..self.under_way.len() {
+            let Some(negotiation) = self.under_way.get_mut(at) else { break };
+            if !negotiation.bell.rung.swap(false, Ordering::AcqRel) {
+                continue;
+            }
+            let waker = Waker::from(Arc::clone(&negotiation.bell));
+            if let Poll::Ready(stream) = negotiation.work.as_mut().poll(&mut Context::from_waker(&waker)) {
+                self.under_way.swap_remove(at);
+                return Poll::Ready(stream);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Drops all of them.
+    pub(super) fn clear(&mut self) {
+        self.under_way.clear();
+    }
+}
+
+/// Remembers that its negotiation was woken, and wakes the driver.
+struct Bell {
+    rung: AtomicBool,
+    task: Arc<Mutex<Waker>>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            task.wake();
+        }
+    }
+}
+
+/// One of the protocols that are served, cheap to clone.
+#[derive(Clone)]
+struct Name {
+    all: Arc<[String]>,
+    at: usize,
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        self.all.get(self.at).map_or("", String::as_str)
+    }
+}
+
+/// Inbound streams that may come to nothing at once before the peer is taken to flood us.
+///
+/// As many as a peer with our muxer may have under way unacknowledged, so that none which only hit a limit is.
+const BURST: u32 = 256;
+
+/// And how often one more from then on: 32 in a second.
+const INTERVAL: Duration = Duration::from_micros(31_250);
+
+/// How many more inbound streams may come to nothing: refused, reset, silent, or of no protocol that is served.
+pub(super) struct Patience {
+    /// At most [`BURST`].
+    left: u32,
+    /// The time up to which `left` was raised.
+    at: Instant,
+}
+
+impl Patience {
+    pub(super) fn new(now: Instant) -> Self {
+        Patience { left: BURST, at: now }
+    }
+
+    /// One more came to nothing; `false` if that was one too many.
+    pub(super) fn try_one_more(&mut self, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.at).as_nanos() / INTERVAL.as_nanos();
+        match u32::try_from(gained).ok().filter(|gained| *gained < BURST - self.left) {
+            Some(gained) => {
+                self.left += gained;
+                self.at += INTERVAL * gained;
+            }
+            None => (self.left, self.at) = (BURST, now),
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_and_comes_back_slowly() {
+        let mut now = Instant::now();
+        let mut patience = Patience::new(now);
+        assert!((0..BURST).all(|_| patience.try_one_more(now)));
+        assert!(!patience.try_one_more(now));
+
+        now += Duration::from_secs(1);
+        assert!((0..32).all(|_| patience.try_one_more(now)));
+        assert!(!patience.try_one_more(now));
+
+        now += Duration::from_secs(3600);
+        assert!((0..BURST).all(|_| patience.try_one_more(now)));
+        assert!(!patience.try_one_more(now));
+    }
+
+    #[test]
+    fn patience_comes_back_however_often_it_is_tried() {
+        let mut now = Instant::now();
+        let mut patience = Patience::new(now);
+        while patience.try_one_more(now) {}
+        let mut given = 0;
+        for _ in 0..1000 {
+            now += Duration::from_millis(10);
+            given += u32::from(patience.try_one_more(now));
+        }
+        assert!(given == 320, "{given} in 10 s");
+    }
+}

@@ -1,0 +1,117 @@
+//! The seam behind which the security layer stands, and noise, which stands there by default.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
+use libp2p_identity::{Keypair, PeerId};
+
+use super::error::{Stage, UpgradeError};
+
+/// A byte stream as the upgrade hands it from layer to layer; every type that fits is one.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A byte stream of a type forgotten.
+///
+/// Layers pass whole buffers to each other, so that the indirect call costs nothing that could be measured.
+pub type BoxedIo = Box<dyn Io>;
+
+/// What a security layer makes of a byte stream: the remote's identity, proven, and the stream inside.
+///
+/// An error is the security layer's own; it becomes the `source()` of an [`UpgradeError`].
+pub type Handshake = Pin<Box<dyn Future<Output = Result<Secured, Box<dyn StdError + Send + Sync>>> + Send>>;
+
+/// A security layer: what proves who the peer is and keeps the bytes secret.
+///
+/// [`Noise`] is one; another takes its place by [`Upgrader::with_security`](super::Upgrader::with_security). Both
+/// handshakes run under the upgrade's deadline and are dropped when it passes. A handshake may leave its last message
+/// unflushed in `io` only if flushing what it returns flushes that too.
+pub trait Security: Send + Sync + 'static {
+    /// The protocol's name in multistream-select, such as `/noise`.
+    fn protocol(&self) -> &str;
+
+    /// The handshake of the side that dialed.
+    ///
+    /// `expected` is the peer that was dialed, if the address told. It is for layers that need to know it beforehand:
+    /// the upgrade itself compares it with the identity that the handshake proves.
+    fn secure_outbound(&self, io: BoxedIo, expected: Option<PeerId>) -> Handshake;
+
+    /// The handshake of the side that was dialed.
+    fn secure_inbound(&self, io: BoxedIo) -> Handshake;
+}
+
+/// The outcome of a security handshake.
+#[non_exhaustive]
+pub struct Secured {
+    /// Who the remote has proven to be.
+    pub peer: PeerId,
+    /// The bytes inside.
+    pub io: BoxedIo,
+}
+
+impl Secured {
+    /// A stream whose other end has proven to be `peer`.
+    pub fn new(peer: PeerId, io: impl Io + 'static) -> Self {
+        Secured { peer, io: Box::new(io) }
+    }
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secured").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Noise, as libp2p speaks it: `Noise_XX_25519_ChaChaPoly_SHA256` with the identity in the payload (libp2p's noise
+/// specification).
+///
+/// The static Diffie-Hellman key is made and signed once, in [`new`](Self::new), and serves every connection.
+///
+/// Keys of remotes may be of any type that `libp2p-identity` was built with: Ed25519 always, others if a crate in the
+/// tree turns its features on.
+#[derive(Clone)]
+pub struct Noise(libp2p_noise::Config);
+
+impl Noise {
+    /// Noise with this identity.
+    ///
+    /// Fails if the identity cannot sign.
+    pub fn new(keypair: &Keypair) -> Result<Self, UpgradeError> {
+        libp2p_noise::Config::new(keypair).map(Noise).map_err(|cause| UpgradeError::new(Stage::Keys, cause))
+    }
+}
+
+impl Security for Noise {
+    fn protocol(&self) -> &str {
+        "/noise"
+    }
+
+    fn secure_outbound(&self, io: BoxedIo, _: Option<PeerId>) -> Handshake {
+        let config = self.0.clone();
+        Box::pin(async move {
+            let info = config.protocol_info().next().unwrap_or_default();
+            let (peer, io) = config.upgrade_outbound(io, info).await?;
+            Ok(Secured::new(peer, io))
+        })
+    }
+
+    fn secure_inbound(&self, io: BoxedIo) -> Handshake {
+        let config = self.0.clone();
+        Box::pin(async move {
+            let info = config.protocol_info().next().unwrap_or_default();
+            let (peer, io) = config.upgrade_inbound(io, info).await?;
+            Ok(Secured::new(peer, io))
+        })
+    }
+}
+
+impl fmt::Debug for Noise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Noise").finish_non_exhaustive()
+    }
+}

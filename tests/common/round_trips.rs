@@ -1,0 +1,92 @@
+//! A link that makes round trips countable.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long both ends have to be silent until what they have sent is delivered.
+///
+/// An end that takes longer to answer is waited for all the same, as there is nothing else to deliver.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// A relay for one TCP connection over which bytes travel as over a very long link.
+///
+/// What both ends have sent is held until neither has anything more to say to what it has heard; then all of it arrives
+/// at once, half a round trip later. So nothing depends on how fast the machine is.
+pub struct LongLink {
+    address: SocketAddr,
+    deliveries: Arc<AtomicUsize>,
+}
+
+impl LongLink {
+    /// A link to this address; it ends when both ends have closed.
+    pub fn to(target: SocketAddr) -> LongLink {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let deliveries = Arc::<AtomicUsize>::default();
+        let counter = Arc::clone(&deliveries);
+        thread::spawn(move || {
+            let dialer = listener.accept().unwrap().0;
+            relay([dialer, TcpStream::connect(target).unwrap()], &counter);
+        });
+        LongLink { address, deliveries }
+    }
+
+    /// The near end, to dial in the place of the target.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Round trips that were complete when the dialer sent what the listener hears now, TCP's included.
+    ///
+    /// To be asked by the listener, as soon as it hears it.
+    pub fn round_trips(&self) -> usize {
+        let before = self.deliveries.load(Ordering::SeqCst) - 1;
+        assert_eq!(before % 2, 0, "the dialer and the listener speak in turn");
+        1 + before / 2
+    }
+}
+
+fn relay(mut ends: [TcpStream; 2], deliveries: &AtomicUsize) {
+    for end in &ends {
+        end.set_nonblocking(true).unwrap();
+        end.set_nodelay(true).unwrap();
+    }
+    let (mut held, mut open) = ([Vec::new(), Vec::new()], [true; 2]);
+    let mut silent_since = Instant::now();
+    while open != [false; 2] {
+        for (i, end) in ends.iter_mut().enumerate() {
+            if !open[i] {
+                continue;
+            }
+            let mut buf = [0; 16 * 1024];
+            match end.read(&mut buf) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                Ok(len @ 1..) => held[i].extend(&buf[..len]),
+                Ok(_) | Err(_) => open[i] = false,
+            }
+            silent_since = Instant::now();
+        }
+        if silent_since.elapsed() < QUIET {
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        if held.iter().any(|held| !held.is_empty()) {
+            deliveries.fetch_add(1, Ordering::SeqCst);
+        }
+        for (i, held) in held.iter_mut().enumerate() {
+            let to = &mut ends[1 - i];
+            to.set_nonblocking(false).unwrap();
+            let _ = to.write_all(held);
+            held.clear();
+            if !open[i] {
+                let _ = to.shutdown(Shutdown::Write);
+            }
+            to.set_nonblocking(true).unwrap();
+        }
+        silent_since = Instant::now();
+    }
+}

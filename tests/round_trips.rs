@@ -1,0 +1,75 @@
+//! Round trips, from nothing, until the dialer's first byte of an application is on the wire.
+
+#[path = "tls/certs.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod certs;
+#[path = "common/round_trips.rs"]
+mod long_link;
+
+use certs::Authority;
+use futures_lite::future::{block_on, or, zip};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use libp2p_identity::Keypair;
+use long_link::LongLink;
+use ws_transport::tls::{Acceptor, Connector};
+use ws_transport::upgrade::Upgrader;
+use ws_transport::{Dialer, ListenOptions};
+
+/// Counts them with an [`Upgrader`] at both ends.
+fn with_upgrader(suffix: &str, options: ListenOptions, dialer: Dialer) -> usize {
+    let upgrader = || Upgrader::new(&Keypair::generate_ed25519()).unwrap().with_protocols(["/app/1"]);
+    block_on(async {
+        let listener = options.bind(format!("/ip4/127.0.0.1/tcp/0{suffix}")).await.unwrap();
+        let link = LongLink::to(listener.local_addrs().unwrap()[0]);
+        let listen = async {
+            let connection = listener.accept().await.unwrap().await.unwrap();
+            let (session, driver) = upgrader().accept(connection).await.unwrap();
+            let hear = async {
+                let mut stream = session.accept().await.unwrap();
+                stream.read_exact(&mut [0; 1]).await.unwrap();
+                link.round_trips()
+            };
+            or(hear, async {
+                driver.await.unwrap();
+                panic!("the session ended");
+            })
+            .await
+        };
+        let dial = async {
+            let address = format!("/ip4/127.0.0.1/tcp/{}{suffix}", link.address().port());
+            let (session, driver) = upgrader().dial_address(&dialer, address).await.unwrap();
+            let speak = async {
+                let mut stream = session.open(["/app/1"]).await.unwrap();
+                stream.write_all(b"x").await.unwrap();
+                stream
+            };
+            let _ = zip(driver, speak).await;
+        };
+        or(listen, async {
+            dial.await;
+            std::future::pending().await
+        })
+        .await
+    })
+}
+
+#[test]
+fn the_first_byte_over_ws_leaves_after_three() {
+    // TCP; the WebSocket; noise's first two messages.
+    assert_eq!(with_upgrader("/ws", ListenOptions::new(), Dialer::new()), 3);
+}
+
+#[test]
+fn the_first_byte_over_wss_leaves_after_four() {
+    let authority = Authority::new("test");
+    let leaf = authority.issue("localhost");
+    let acceptor = Acceptor::builder(leaf.chain.as_str(), leaf.key.as_str()).build().unwrap();
+    let connector = Connector::builder().pem_roots(authority.pem()).build().unwrap();
+    // TCP; TLS 1.3; the WebSocket; noise's first two messages.
+    let round_trips = with_upgrader(
+        "/tls/sni/localhost/ws",
+        ListenOptions::new().with_tls(acceptor),
+        Dialer::new().with_tls(connector),
+    );
+    assert_eq!(round_trips, 4);
+}
