@@ -18,6 +18,7 @@ from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.identify import parse_identify_response
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.peer.peerstore import PeerStoreError
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
@@ -106,11 +107,20 @@ async def compare(stream, seed, length, late_close, result):
         raise RuntimeError(f"the echo of stream {seed} ended after {at} of {length} bytes")
 
 
+async def identified(host, peer):
+    while True:
+        try:
+            if host.get_peerstore().get_protocols(peer):
+                return
+        except PeerStoreError:
+            pass
+        await trio.sleep(0.01)
+
+
 async def talk(args, result):
     tls = {"tls_client_config": ssl.create_default_context(cafile=args.ca)} if args.ca else {}
     host = start(**tls)
-    # py-libp2p 0.8 refuses to dial /tls/ws with a /p2p behind it (is_valid_websocket_multiaddr), which it adds itself.
-    peer = info_from_p2p_addr(Multiaddr(args.address.replace("/tls/ws/", "/wss/")))
+    peer = info_from_p2p_addr(Multiaddr(args.address))
     async with host.run([]):
         began = time.monotonic()
         await host.connect(peer)
@@ -122,6 +132,8 @@ async def talk(args, result):
             result["first_byte_ms"] = 1000 * (time.monotonic() - began)
             await stream.close()
 
+        # The host asks by itself as well, and js-libp2p answers one such question at a time.
+        await identified(host, peer.peer_id)
         stream = await host.new_stream(peer.peer_id, [IDENTIFY])
         identify = parse_identify_response(b"".join([data async for data in chunks(stream)]))
         result["agent"] = identify.agent_version
