@@ -4,13 +4,16 @@ Every node has the command line of the example `peer`. Without `--dialers` and `
 every other node in both roles, and itself; with them, all of the one meet all of the other, ours or not, which tells
 whose a failure is.
 
-Failures of a peer's own stand with their evidence in known.json: the table shows them, and they do not fail the run. One
-that passes is reported, so that the list does not outlive its reasons.
+Failures of a peer's own stand with their evidence in known.json: the table shows them, and they do not fail the run. An
+entry says which cells it is about (all that it does not restrict), what one of the ends then tells (a regular expression),
+and whether that happens only `sometimes`; one that always happens and now passes is reported, so that the list does not
+outlive its reasons.
 """
 
 import argparse
 import asyncio
 import json
+import re
 import sys
 import tempfile
 import time
@@ -52,10 +55,17 @@ class Known:
         self.entries = json.loads(path.read_text())
         self.met = set()
 
-    def number(self, cell):
-        """The entry that a failure is to be found under, counted from 1."""
+    def about(self, cell):
+        """The entries about a cell, with their numbers, counted from 1."""
         for number, entry in enumerate(self.entries, 1):
             if all(getattr(cell, key) in entry[key] for key in ["dialer", "listener", "scheme", "column"] if key in entry):
+                yield number, entry
+
+    def number(self, cell, told):
+        """The entry that a failure is to be found under, if there is one."""
+        for number, entry in self.about(cell):
+            if re.search(entry.get("told", ""), told):
+                self.met.add(number)
                 return number
         return None
 
@@ -87,9 +97,12 @@ async def process(command, log):
                 await started.wait()
 
 
+def text(log):
+    return log.read_text(errors="replace") if log.exists() else ""
+
+
 def tail(log):
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return [f"    | {line[:300]}" for line in lines[-TAIL:]]
+    return [f"    | {line[:300]}" for line in text(log).splitlines()[-TAIL:]]
 
 
 class Matrix:
@@ -154,17 +167,17 @@ class Matrix:
         for column in DIALS[name][0]:
             cell = Cell(dialer, listener, scheme, column)
             wrong = trouble or self.wrong(cell, result, seconds)
-            number = self.known.number(cell)
+            number = self.known.number(cell, "\n".join([wrong, *map(text, logs)])) if wrong else None
             self.cells[cell] = "ok" if not wrong else f"known [{number}]" if number else "FAIL"
-            if wrong and number:
-                self.known.met.add(number)
             good &= not wrong
             print(f"{dialer} -> {listener} over {scheme}: {column}: {self.cells[cell]} ({seconds:.1f} s)", flush=True)
             if wrong:
                 self.new_failures += not number
                 print(f"  {wrong}\n  {json.dumps(result, ensure_ascii=False)}")
-            if not wrong and number and not self.known.entries[number - 1].get("sometimes"):
-                print(f"  is listed as known [{number}], and passes: take it off the list")
+                continue
+            for number, entry in self.known.about(cell):
+                if not entry.get("sometimes"):
+                    print(f"  is listed as known [{number}], and passes: take it off the list")
         if not good:
             for end, log in zip(["dialer", "listener"], logs):
                 print("\n".join([f"  the {end} told:", *tail(log)]), flush=True)
