@@ -5,9 +5,9 @@ every other node in both roles, and itself; with them, all of the one meet all o
 whose a failure is.
 
 Failures of a peer's own stand with their evidence in known.json: the table shows them, and they do not fail the run. An
-entry says which cells it is about (all that it does not restrict), what one of the ends then tells (a regular expression),
-and whether that happens only `sometimes`; one that always happens and now passes is reported, so that the list does not
-outlive its reasons.
+entry says which cells it is about (all that it does not restrict), what one of the ends then tells (a regular
+expression), and whether that happens only `sometimes`; one that always happens and now passes is reported, so that the
+list does not outlive its reasons.
 """
 
 import argparse
@@ -58,7 +58,8 @@ class Known:
     def about(self, cell):
         """The entries about a cell, with their numbers, counted from 1."""
         for number, entry in enumerate(self.entries, 1):
-            if all(getattr(cell, key) in entry[key] for key in ["dialer", "listener", "scheme", "column"] if key in entry):
+            restricted = [key for key in ["dialer", "listener", "scheme", "column"] if key in entry]
+            if all(getattr(cell, key) in entry[key] for key in restricted):
                 yield number, entry
 
     def number(self, cell, told):
@@ -242,7 +243,8 @@ def arguments():
 async def main():
     options = arguments()
     if options.dialers or options.listeners:
-        pairs = [(dialer, listener) for dialer in options.dialers or NODES for listener in options.listeners or nodes.NODES]
+        dialers, listeners = options.dialers or NODES, options.listeners or nodes.NODES
+        pairs = [(dialer, listener) for dialer in dialers for listener in listeners]
     else:
         pairs = [(OURS, listener) for listener in nodes.NODES] + [(dialer, OURS) for dialer in NODES if dialer != OURS]
     nodes.build([NODES[name] for name in dict.fromkeys(name for pair in pairs for name in pair)])

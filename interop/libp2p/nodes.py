@@ -1,4 +1,5 @@
-"""The implementations that the matrix tests, and `interop/perf` and `interop/round-trips` measure: how to build their nodes.
+"""The implementations that `matrix.py` tests, and `interop/perf` and `interop/round-trips` measure: how to build, start
+and ask their nodes.
 
 All have the command line of the example `peer`; one more implementation is one more entry of `NODES`.
 """

@@ -185,7 +185,8 @@ async def dial(args):
             await talk(args, result)
     except BaseException as error:
         late = isinstance(error, trio.TooSlowError)
-        result["error"] = f"not done after {args.timeout} s; {result['bytes']} bytes were back" if late else reason(error)
+        done = f"not done after {args.timeout} s; {result['bytes']} bytes were back"
+        result["error"] = done if late else reason(error)
     finish(result)
 
 
