@@ -125,8 +125,9 @@ class Matrix:
                     line = await asyncio.wait_for(listening.stdout.readline(), STARTING)
                     address = json.loads(line)["addr"]
                 except (TimeoutError, ValueError, KeyError) as error:
+                    trouble = f"the listener did not start: {error!r}"
                     for name in todo:
-                        self.note(dialer, listener, scheme, name, None, f"the listener did not start: {error!r}", 0, logs)
+                        self.note(dialer, listener, scheme, name, None, trouble, 0, logs)
                     return
                 # After a failure the listener is started again, so that it is not the cause of the next.
                 while todo:

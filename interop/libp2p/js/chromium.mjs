@@ -38,7 +38,8 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: [
     '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-component-update',
-    '--disable-background-networking', '--disable-sync', ...(spki ? [`--ignore-certificate-errors-spki-list=${spki}`] : [])
+    '--disable-background-networking', '--disable-sync',
+    ...(spki ? [`--ignore-certificate-errors-spki-list=${spki}`] : [])
   ]
 })
 let result
