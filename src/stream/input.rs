@@ -156,13 +156,16 @@ impl Input {
         slice: &mut [u8],
         budget: &mut u32,
     ) -> Poll<io::Result<Option<usize>>> {
-        let lent = ready!(lending.poll(io, cx))?;
-        if lent.is_empty() {
-            return Poll::Ready(Ok(None));
-        }
-        let (used, plain) = self.receiver.deframe_into(lent, slice, budget);
-        lending.consume(io, used);
-        Poll::Ready(Ok(Some(plain)))
+        let mut received = None;
+        ready!(lending.poll_with(io, cx, |lent| {
+            if lent.is_empty() {
+                return 0;
+            }
+            let (used, plain) = self.receiver.deframe_into(lent, slice, budget);
+            received = Some(plain);
+            used
+        }))?;
+        Poll::Ready(Ok(received))
     }
 
     /// Reads once into `slice` and deframes there; says how much payload it begins with, or `None` at the end of the IO.
