@@ -299,13 +299,9 @@ fn a_flood_ends_the_session_that_sends_it_and_no_other() {
                 // It went on until it was cut off.
                 peer.go_away().await
             };
-            let mut ended = Box::pin(driver);
-            let code = future::or(flooding, async {
-                let ended = (&mut ended).await;
-                assert!(matches!(ended, Err(SessionError::Flood)), "{ended:?}");
-                future::pending().await
-            });
-            assert_eq!(code.await, 1);
+            let (code, ended) = zip(flooding, driver).await;
+            assert_eq!(code, 1);
+            assert!(matches!(ended, Err(SessionError::Flood)), "{ended:?}");
             assert!(matches!(session.ended(), Some(SessionError::Flood)));
 
             let (mut opened, accepted) = zip(
