@@ -1,4 +1,5 @@
-//! CPU time of both ends together, ours against raw TCP, raw TLS and peers, in interleaved rounds on one CPU.
+//! CPU time of both ends together, ours against raw TCP, raw TLS and peers, in interleaved rounds on one CPU; and the
+//! full stack, noise and yamux on top, against rust-libp2p's.
 //!
 //! ```console
 //! $ cd bench-peers && cargo run --release -- --rounds 15 --mib 128
@@ -9,11 +10,14 @@
 //! comes and goes, cancels out. A Markdown table goes to standard output, one JSON line per point to `--json FILE`.
 //!
 //! Options: `--rounds N` (7), `--mib N` moved per point (64), `--cpu N` to be pinned to (0), `--json FILE`, `--only TEXT`
-//! (points whose name contains it, such as `ws/c2s/65536`), `--rows TEXT` (rows whose name contains it; limits stay).
+//! (points whose name contains it, such as `ws/c2s/65536` or `stack/`), `--rows TEXT` (rows whose name contains it; limits
+//! stay), `--alone NAME` (this row by itself, for profilers: its ratios mean nothing).
 
 #[path = "../../benches/common/mod.rs"]
 mod common;
 mod peers;
+mod smol_tcp;
+mod stack;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -23,11 +27,15 @@ use std::time::Instant;
 use common::{Certificate, Direction, Ours, Pair, RawNative, RawRustls, buffered};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
+use stack::Ends;
 use ws_transport::tls::Backend;
 
 /// Bytes per write, or per message of a ping-pong.
 const BULK: [usize; 6] = [128, 1024, 4 * 1024, 16 * 1024, 64 * 1024, 1024 * 1024];
 const PING: [usize; 3] = [64, 1024, 16 * 1024];
+
+/// Bytes per write through the full stack.
+const STACK_BULK: [usize; 3] = [4 * 1024, 64 * 1024, 1024 * 1024];
 
 /// Bytes sent each way before a sample, for TCP's windows to open.
 const WARM_UP: u64 = 2 << 20;
@@ -41,26 +49,60 @@ struct Options {
     json: Option<String>,
     only: String,
     rows: String,
+    alone: Option<String>,
+}
+
+/// Two connected ends.
+enum Connected {
+    /// Byte streams.
+    Pair(Pair),
+    /// Streams of the full stack.
+    Ends(Ends),
+}
+
+impl Connected {
+    fn transfer(&mut self, direction: Direction, size: usize, total: u64) -> u64 {
+        match self {
+            Connected::Pair(pair) => common::transfer(pair, direction, size, total),
+            Connected::Ends(ends) => ends.transfer(direction, size, total),
+        }
+    }
+
+    fn ping_pong(&mut self, size: usize, times: u64) {
+        match self {
+            Connected::Pair(pair) => common::ping_pong(pair, size, times),
+            Connected::Ends(ends) => ends.ping_pong(size, times),
+        }
+    }
 }
 
 /// A way to get two connected ends.
 struct Row {
     name: &'static str,
-    connect: Box<dyn Fn() -> Pair>,
+    connect: Box<dyn Fn() -> Connected>,
+    /// Connects so many times; without it, that is left to `connect`.
+    set_up: Option<Box<dyn Fn(u64)>>,
 }
 
 /// Rows that are held against the same limits.
 struct Group {
     name: &'static str,
-    /// The limits come first: raw, and raw with buffered writes.
+    /// What the rows are divided by, the first two of them: raw and raw with buffered writes, or rust-libp2p's.
+    limits: [&'static str; 2],
+    works: Vec<Work>,
     rows: Vec<Row>,
 }
+
+/// The limits of a byte stream.
+const RAW: [&str; 2] = ["raw", "buffered"];
 
 #[derive(Clone, Copy)]
 enum Work {
     Bulk(Direction, usize),
     Ping(usize),
     Handshake,
+    /// From the dial to the first byte that has come back through the full stack.
+    Setup,
 }
 
 impl Work {
@@ -69,13 +111,14 @@ impl Work {
             Work::Bulk(direction, size) => format!("{}/{size}", direction.name()),
             Work::Ping(size) => format!("ping/{size}"),
             Work::Handshake => "handshake".to_owned(),
+            Work::Setup => "setup".to_owned(),
         }
     }
 
     fn unit(self) -> &'static str {
         match self {
             Work::Bulk(..) => "s/GiB",
-            Work::Ping(_) | Work::Handshake => "us",
+            Work::Ping(_) | Work::Handshake | Work::Setup => "us",
         }
     }
 }
@@ -108,13 +151,16 @@ fn main() -> ExitCode {
             .rows
             .iter()
             .enumerate()
-            .filter(|(at, row)| *at < 2 || row.name.contains(&options.rows))
+            .filter(|(at, row)| match &options.alone {
+                Some(name) => row.name == name,
+                None => *at < 2 || row.name.contains(&options.rows),
+            })
             .map(|(_, row)| row)
             .collect();
-        for work in works() {
+        for &work in &group.works {
             let point = format!("{}/{}", group.name, work.name());
-            if point.contains(&options.only) {
-                measure(&point, work, &rows, &options, &mut json);
+            if point.contains(&options.only) && !rows.is_empty() {
+                measure(&point, work, &group.limits, &rows, &options, &mut json);
             }
         }
     }
@@ -127,14 +173,27 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn works() -> impl Iterator<Item = Work> {
-    let bulk = Direction::BOTH.into_iter().flat_map(|way| BULK.map(|size| Work::Bulk(way, size)));
-    bulk.chain(PING.map(Work::Ping)).chain([Work::Handshake])
+fn works(bulk: &[usize], ping: &[usize], connect: Work) -> Vec<Work> {
+    let bulk = Direction::BOTH.into_iter().flat_map(|way| bulk.iter().map(move |&size| Work::Bulk(way, size)));
+    bulk.chain(ping.iter().map(|&size| Work::Ping(size))).chain([connect]).collect()
 }
 
 fn groups() -> Vec<Group> {
     let certificate: &'static Certificate = Box::leak(Box::new(Certificate::new()));
-    let row = |name, connect: Box<dyn Fn() -> Pair>| Row { name, connect };
+    let row = |name, connect: Box<dyn Fn() -> Pair>| Row {
+        name,
+        connect: Box::new(move || Connected::Pair(connect())),
+        set_up: None,
+    };
+    let stack = |(name, new): (&'static str, stack::New)| {
+        let stack: &'static _ = Box::leak(Box::new(new()));
+        Row {
+            name,
+            connect: Box::new(move || Connected::Ends(stack.connect())),
+            set_up: Some(Box::new(move |times| stack.set_up(times))),
+        }
+    };
+    let group = |name, rows| Group { name, limits: RAW, works: works(&BULK, &PING, Work::Handshake), rows };
 
     let tcp: &'static _ = Box::leak(Box::new(common::tcp_listener().unwrap()));
     let connect = move || smol::block_on(common::tcp_pair(tcp)).unwrap();
@@ -165,15 +224,18 @@ fn groups() -> Vec<Group> {
         row("native-tls-buffered", Box::new(move || buffered(connect()))),
         row("ours", Box::new(move || smol::block_on(wss.pair()))),
     ];
-    vec![
-        Group { name: "ws", rows: plain },
-        Group { name: "wss-rustls", rows: rustls },
-        Group { name: "wss-native", rows: native },
-    ]
+
+    let stacks = Group {
+        name: "stack",
+        limits: ["websocket", "websocket-smol"],
+        works: works(&STACK_BULK, &PING[..1], Work::Setup),
+        rows: stack::ROWS.map(stack).into(),
+    };
+    vec![group("ws", plain), group("wss-rustls", rustls), group("wss-native", native), stacks]
 }
 
 /// Measures the rows in turn, prints a table of their medians, and appends their samples to `json`.
-fn measure(point: &str, work: Work, rows: &[&Row], options: &Options, json: &mut String) {
+fn measure(point: &str, work: Work, limits: &[&str; 2], rows: &[&Row], options: &Options, json: &mut String) {
     let mut samples = vec![Vec::new(); rows.len()];
     // The first round warms up and is not counted.
     for round in 0..=options.rounds {
@@ -189,13 +251,16 @@ fn measure(point: &str, work: Work, rows: &[&Row], options: &Options, json: &mut
     }
 
     println!(
-        "\n{point}\n\n| row | CPU {0} | wall {0} | x raw | spread | x buffered |\n|---|---|---|---|---|---|",
-        work.unit()
+        "\n{point}\n\n| row | CPU {0} | wall {0} | x {1} | spread | x {2} |\n|---|---|---|---|---|---|",
+        work.unit(),
+        limits[0],
+        limits[1],
     );
     for (row, own) in rows.iter().zip(&samples) {
         let cpu = median(own.iter().map(|sample| sample.cpu));
         let wall = median(own.iter().map(|sample| sample.wall));
-        let ratios = |limit: usize| own.iter().zip(&samples[limit]).map(|(own, limit)| own.cpu / limit.cpu);
+        let ratios =
+            |limit: usize| own.iter().zip(samples.get(limit).unwrap_or(own)).map(|(own, limit)| own.cpu / limit.cpu);
         let (raw, buffered) = (median(ratios(0)), median(ratios(1)));
         let spread = quartiles(ratios(0));
         println!(
@@ -205,45 +270,76 @@ fn measure(point: &str, work: Work, rows: &[&Row], options: &Options, json: &mut
         let list = own.iter().map(|sample| format!("{:.4}", sample.cpu)).collect::<Vec<_>>().join(",");
         let _ = writeln!(
             json,
-            r#"{{"point":"{point}","row":"{}","unit":"{}","cpu":{cpu:.4},"wall":{wall:.4},"x_raw":{raw:.4},"x_buffered":{buffered:.4},"samples":[{list}]}}"#,
+            r#"{{"point":"{point}","row":"{}","unit":"{}","cpu":{cpu:.4},"wall":{wall:.4},"x_{}":{raw:.4},"x_{}":{buffered:.4},"samples":[{list}]}}"#,
             row.name,
             work.unit(),
+            limits[0],
+            limits[1],
         );
     }
 }
 
 /// On a connection of its own: one may be luckier than another in how TCP's windows and the two ends' turns fall.
 fn run(work: Work, row: &Row, bytes: u64) -> Sample {
-    let pair = &mut (row.connect)();
-    common::ping_pong(pair, 1024, 16);
-    common::transfer(pair, Direction::ClientToServer, 16 * 1024, WARM_UP);
-    common::transfer(pair, Direction::ServerToClient, 16 * 1024, WARM_UP);
-    let (cpu, wall) = (cpu_seconds(), Instant::now());
-    let units = match work {
+    let warm = || {
+        let mut connected = (row.connect)();
+        connected.ping_pong(1024, 16);
+        connected.transfer(Direction::ClientToServer, 16 * 1024, WARM_UP);
+        connected.transfer(Direction::ServerToClient, 16 * 1024, WARM_UP);
+        connected
+    };
+    match work {
         Work::Bulk(direction, size) => {
             // Small raw writes take ten times as long each byte.
             let bytes = if size < 1024 { bytes / 4 } else { bytes };
-            assert_eq!(common::transfer(pair, direction, size, bytes), bytes);
-            bytes as f64 / GIB
+            let mut connected = warm();
+            let meter = Meter::start();
+            assert_eq!(connected.transfer(direction, size, bytes), bytes);
+            meter.stop(bytes as f64 / GIB)
         }
         Work::Ping(size) => {
             let times = bytes / (64 * 1024);
-            common::ping_pong(pair, size, times);
-            times as f64 / 1e6
+            let mut connected = warm();
+            let meter = Meter::start();
+            connected.ping_pong(size, times);
+            meter.stop(times as f64 / 1e6)
         }
-        Work::Handshake => {
+        Work::Handshake | Work::Setup => {
             let times = (bytes >> 20).max(1);
+            let meter = Meter::start();
+            if let Some(set_up) = &row.set_up {
+                set_up(times);
+                return meter.stop(times as f64 / 1e6);
+            }
             for _ in 0..times {
-                let mut pair = (row.connect)();
-                // Ours have exchanged a request and a response by now.
-                if row.name != "ours" && row.name != "async-tungstenite" {
-                    smol::block_on(common::greet(&mut pair));
+                let mut connected = (row.connect)();
+                // The others have exchanged a request and a response by now.
+                if let Connected::Pair(pair) = &mut connected
+                    && row.name != "ours"
+                    && row.name != "async-tungstenite"
+                {
+                    smol::block_on(common::greet(pair));
                 }
             }
-            times as f64 / 1e6
+            meter.stop(times as f64 / 1e6)
         }
-    };
-    Sample { cpu: (cpu_seconds() - cpu) / units, wall: wall.elapsed().as_secs_f64() / units }
+    }
+}
+
+struct Meter {
+    cpu: f64,
+    wall: Instant,
+}
+
+impl Meter {
+    fn start() -> Self {
+        Meter { cpu: cpu_seconds(), wall: Instant::now() }
+    }
+
+    /// What has gone by, for each of so many units.
+    fn stop(self, units: f64) -> Sample {
+        Sample { cpu: (cpu_seconds() - self.cpu) / units, wall: self.wall.elapsed().as_secs_f64() / units }
+    }
 }
 
 /// User and system time of all threads of this process.
@@ -270,8 +366,15 @@ fn at(values: impl Iterator<Item = f64>, part: f64) -> f64 {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options =
-            Options { rounds: 7, bytes: 64 << 20, cpu: 0, json: None, only: String::new(), rows: String::new() };
+        let mut options = Options {
+            rounds: 7,
+            bytes: 64 << 20,
+            cpu: 0,
+            json: None,
+            only: String::new(),
+            rows: String::new(),
+            alone: None,
+        };
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| format!("{name} wants a value"))?;
             let number = || value.parse::<usize>().map_err(|error| format!("{name} {value}: {error}"));
@@ -282,6 +385,7 @@ impl Options {
                 "--json" => options.json = Some(value),
                 "--only" => options.only = value,
                 "--rows" => options.rows = value,
+                "--alone" => options.alone = Some(value),
                 _ => return Err(format!("{name} is unknown")),
             }
         }
