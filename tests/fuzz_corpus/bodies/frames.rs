@@ -61,7 +61,7 @@ fn ours(role: Role, wire: &[u8], mut pieces: Pieces) -> (Vec<Item>, End, Vec<u8>
         let (piece, after) = rest.split_at(pieces.next_len().min(rest.len()));
         rest = after;
         // A gap in front, so that payload has somewhere to move down to.
-        let gap = usize::from(rest.len() % 3 == 0) * 5;
+        let gap = usize::from(rest.len().is_multiple_of(3)) * 5;
         let mut piece = [&[0xEE; 5][..gap], piece].concat();
         let mut at = gap;
         loop {

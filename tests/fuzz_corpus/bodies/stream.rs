@@ -115,6 +115,8 @@ struct Bench {
     /// The end that a read has come to.
     ended: Option<Result<(), io::ErrorKind>>,
     closed: bool,
+    /// Whether that was before the stream knew of a Close or a mistake of the peer.
+    closed_first: bool,
     reader: Parked,
     writer: Parked,
 }
@@ -230,6 +232,7 @@ impl Bench {
             written: Vec::new(),
             ended: None,
             closed: false,
+            closed_first: false,
             reader: Parked::new(),
             writer: Parked::new(),
         }
@@ -372,6 +375,7 @@ impl Bench {
     }
 
     fn close(&mut self) -> Poll<()> {
+        self.closed_first |= !self.closed && self.stream.closed().is_none();
         self.closed = true;
         let polled = self.writer.poll(|cx| Pin::new(&mut self.stream).poll_close(cx));
         polled.map(|result| result.expect("the pipe does not fail"))
@@ -381,7 +385,6 @@ impl Bench {
     fn settle(&mut self) {
         self.stream.get_mut().set_manner(Manner::GOOD);
         let meant = meaning(self.role, self.text, &self.wire);
-        let closed_before = self.closed;
         for _ in 0..MAX_POLLS {
             if self.read(4096).is_pending() && !self.reader.is_woken() || self.ended.is_some() {
                 break;
@@ -402,22 +405,22 @@ impl Bench {
             }
             MeantEnd::None => {
                 assert_eq!(self.ended, None);
-                if !closed_before {
+                if !self.closed {
                     assert_eq!(pongs.last().copied(), meant.pings.last(), "the last Ping is answered");
                     assert_eq!(sent.close_code(), None);
                 }
             }
             MeantEnd::Closed(frame) => {
                 let code = frame.as_ref().map(|frame| frame.code().get());
-                let clean = matches!(code, None | Some(1000 | 1001)) || closed_before;
+                let clean = matches!(code, None | Some(1000 | 1001)) || self.closed_first;
                 assert_eq!(self.ended, Some(if clean { Ok(()) } else { Err(io::ErrorKind::ConnectionAborted) }));
-                if !closed_before {
+                if !self.closed_first {
                     assert_eq!(sent.close_code(), Some(code), "the Close is answered");
                 }
             }
             MeantEnd::Violated(violation) => {
                 assert_eq!(self.ended, Some(Err(io::ErrorKind::InvalidData)));
-                if !closed_before {
+                if !self.closed_first {
                     assert_eq!(sent.close_code(), Some(Some(violation.close_code().get())), "the peer is told");
                 }
             }
