@@ -162,7 +162,7 @@ impl Dialer {
         log::debug!("{addr}: asking for the upgrade");
         let connection = step(Phase::Handshake, deadline, handshake::client(io, &request, self.stream)).await?;
         log::debug!("{addr}: open");
-        Ok(connection)
+        Ok(connection.borrow_from_tls())
     }
 
     fn request(&self, addr: &WsAddr) -> Result<ClientRequest, Error> {

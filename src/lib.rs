@@ -6,6 +6,7 @@
 //! * [`Dialer`] resolves, connects, runs TLS and asks for the upgrade, under one deadline.
 //! * [`Listener`] accepts; every connection shakes hands apart from the others.
 //! * [`WsStream`] is the byte stream, over any `AsyncRead + AsyncWrite`; [`handshake`] opens one over an IO of your own.
+//! * `upgrade`, with the feature of that name, makes a libp2p session of it: noise, yamux, streams.
 //! * [`WsAddr`] is an address understood; [`tls`] chooses the backend by a value; [`proto`] is the protocol without IO.
 //!
 //! Nothing is spawned and no executor is named: sockets and timers are those of `async-io`, which runs one thread of its
@@ -51,6 +52,7 @@
 //! | `rustls` (default) | TLS 1.3 and 1.2 by rustls with ring |
 //! | `native-tls` | TLS by the system's library, OpenSSL on Linux |
 //! | `native-tls-vendored` | the same with OpenSSL built from source |
+//! | `upgrade` | the libp2p upgrade over any byte stream: multistream-select, noise and yamux |
 //! | `libp2p` | `libp2p::WsTransport`, for a rust-libp2p `Swarm` without Tokio |
 //!
 //! Features only add. With both backends compiled in a [`tls::Connector`] or [`tls::Acceptor`] decides; with none, `/ws`
@@ -61,10 +63,12 @@
 
 mod addr;
 mod config;
+mod crowd;
 mod deadline;
 mod dial;
 mod error;
 pub mod handshake;
+mod lend;
 #[cfg(feature = "libp2p")]
 pub mod libp2p;
 mod listen;

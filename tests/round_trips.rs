@@ -7,7 +7,7 @@ mod certs;
 mod long_link;
 
 use certs::Authority;
-use futures_lite::future::{block_on, or, zip};
+use futures_lite::future::{block_on, or};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use libp2p_identity::Keypair;
 use long_link::LongLink;
@@ -15,7 +15,7 @@ use ws_transport::tls::{Acceptor, Connector};
 use ws_transport::upgrade::Upgrader;
 use ws_transport::{Dialer, ListenOptions};
 
-/// Counts them with an [`Upgrader`] at both ends.
+/// Counts them with an [`Upgrader`] at both ends, and looks that every further question and answer takes one more.
 fn with_upgrader(suffix: &str, options: ListenOptions, dialer: Dialer) -> usize {
     let upgrader = || Upgrader::new(&Keypair::generate_ed25519()).unwrap().with_protocols(["/app/1"]);
     block_on(async {
@@ -27,7 +27,13 @@ fn with_upgrader(suffix: &str, options: ListenOptions, dialer: Dialer) -> usize 
             let hear = async {
                 let mut stream = session.accept().await.unwrap();
                 stream.read_exact(&mut [0; 1]).await.unwrap();
-                link.round_trips()
+                let first = link.round_trips();
+                for further in 1..3 {
+                    stream.write_all(b"y").await.unwrap();
+                    stream.read_exact(&mut [0; 1]).await.unwrap();
+                    assert_eq!(link.round_trips(), first + further);
+                }
+                first
             };
             or(hear, async {
                 driver.await.unwrap();
@@ -40,10 +46,12 @@ fn with_upgrader(suffix: &str, options: ListenOptions, dialer: Dialer) -> usize 
             let (session, driver) = upgrader().dial_address(&dialer, address).await.unwrap();
             let speak = async {
                 let mut stream = session.open(["/app/1"]).await.unwrap();
-                stream.write_all(b"x").await.unwrap();
-                stream
+                loop {
+                    stream.write_all(b"x").await.unwrap();
+                    stream.read_exact(&mut [0; 1]).await.unwrap();
+                }
             };
-            let _ = zip(driver, speak).await;
+            let _ = or(async { _ = driver.await }, speak).await;
         };
         or(listen, async {
             dial.await;

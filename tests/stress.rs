@@ -172,8 +172,8 @@ fn futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
             let claim = format!("seed {seed}, {:?}", tls.as_ref().map(|(c, s)| (c.backend(), s.backend())));
             future::block_on(in_time(&claim, async {
                 let (client, server) = secured(tls, a, b).await;
-                let client = WsStream::new(client, Role::Client, Vec::new(), to_client);
-                let server = WsStream::new(server, Role::Server, Vec::new(), to_server);
+                let client = over(client, Role::Client, to_client, seed % 2 == 0);
+                let server = over(server, Role::Server, to_server, seed % 3 == 0);
                 let (mut one, mut two) = (Dice::new(seed + 1000), Dice::new(seed + 2000));
                 future::zip(impatient(client, &data, &mut one), impatient(server, &data, &mut two)).await;
             }));
@@ -242,8 +242,17 @@ async fn hand_read(mut from: impl AsyncRead + Unpin, role: Role, data: &[u8], la
     }
 }
 
+/// A stream over TLS or none, that reads from the session's own memory or does not.
+fn over<IO>(io: MaybeTls<IO>, role: Role, config: StreamConfig, borrow: bool) -> WsStream<MaybeTls<IO>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = WsStream::new(io, role, Vec::new(), config);
+    if borrow { stream.borrow_from_tls() } else { stream }
+}
+
 /// One end split between two tasks, the other by hand in two more, on four threads.
-fn on_four_threads<IO>(claim: &str, ours: IO, theirs: IO, role: Role, len: usize, config: StreamConfig, seed: u64)
+fn on_four_threads<IO>(claim: &str, ours: WsStream<IO>, theirs: IO, role: Role, len: usize, seed: u64)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -257,7 +266,7 @@ where
         .collect();
 
     let data = std::sync::Arc::new(pattern(len));
-    let (mut reader, mut writer) = split(WsStream::new(ours, role, Vec::new(), config));
+    let (mut reader, mut writer) = split(ours);
     let (their_reader, their_writer) = split(theirs);
     let (tell, told) = smol::channel::bounded(1);
     let mut tasks = Vec::new();
@@ -355,7 +364,7 @@ fn two_tasks_on_narrow_sockets_never_miss_a_wake_up_and_answer_the_last_ping() {
                 secured(tls, client, server).await
             });
             let (ours, theirs) = if role == Role::Client { (client, server) } else { (server, client) };
-            on_four_threads(&claim, ours, theirs, role, 30_000, config, seed * 31 + 5);
+            on_four_threads(&claim, over(ours, role, config, seed % 2 == 0), theirs, role, 30_000, seed * 31 + 5);
         }
     }
 }
@@ -374,7 +383,7 @@ fn two_tasks_on_narrow_pipes_never_miss_a_wake_up_and_answer_the_last_ping() {
                 secured(tls, client, server).await
             });
             let (ours, theirs) = if role == Role::Client { (client, server) } else { (server, client) };
-            on_four_threads(&claim, ours, theirs, role, 60_000, config, seed * 37 + 11);
+            on_four_threads(&claim, over(ours, role, config, seed % 2 == 0), theirs, role, 60_000, seed * 37 + 11);
         }
     }
 }

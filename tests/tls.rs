@@ -2,6 +2,9 @@
 //!
 //! Tables go over `Backend::compiled_in()`, so that each combination of features tests what it has.
 
+#[cfg(feature = "rustls")]
+#[path = "tls/borrowed.rs"]
+mod borrowed;
 #[path = "tls/certs.rs"]
 mod certs;
 #[cfg(feature = "native-tls")]

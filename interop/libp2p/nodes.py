@@ -1,4 +1,5 @@
-"""The implementations that `interop/perf` and `interop/round-trips` measure: how to build, start and ask their nodes.
+"""The implementations that `matrix.py` tests, and `interop/perf` and `interop/round-trips` measure: how to build, start
+and ask their nodes.
 
 All have the command line of the example `peer`; one more implementation is one more entry of `NODES`.
 """
@@ -82,11 +83,19 @@ def choose(names):
         if name not in NODES:
             sys.exit(f"no such implementation: {name}; there are {', '.join(NODES)}")
         chosen[name] = NODES[name]
-        for command in NODES[name].build:
+    build(chosen.values())
+    return chosen
+
+
+def build(chosen):
+    """Each command once, also if several nodes come from it."""
+    done = []
+    for command in [command for node in chosen for command in node.build]:
+        if command not in done:
+            done.append(command)
             # What a build prints is not part of the result.
             environment = os.environ | {"CARGO_TARGET_DIR": str(TARGET)}
             subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)
-    return chosen
 
 
 @contextmanager

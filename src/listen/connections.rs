@@ -1,16 +1,15 @@
 //! `Connections`: many handshakes in one task.
 
 use std::fmt;
-use std::future::Future;
+use std::future::IntoFuture;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
 use super::Listener;
 use crate::Connection;
+use crate::crowd::Crowd;
 use crate::error::Error;
 
 /// Default number of handshakes that run at a time.
@@ -46,15 +45,12 @@ pub struct Connections {
     listener: Listener,
     /// At least 1.
     at_once: usize,
-    handshakes: Vec<Handshake>,
-    /// The waker of the task that polls us.
-    task: Arc<Mutex<Waker>>,
+    handshakes: Crowd<Result<Connection, Error>>,
 }
 
 impl Connections {
     pub(super) fn new(listener: Listener) -> Self {
-        let task = Arc::new(Mutex::new(Waker::noop().clone()));
-        Connections { listener, at_once: AT_ONCE, handshakes: Vec::new(), task }
+        Connections { listener, at_once: AT_ONCE, handshakes: Crowd::new() }
     }
 
     /// Most handshakes that run at a time; at least 1.
@@ -72,27 +68,9 @@ impl Connections {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         while self.handshakes.len() < self.at_once {
             let Poll::Ready(incoming) = self.listener.poll_accept(cx) else { break };
-            let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: self.task.clone() });
-            self.handshakes.push(Handshake { work: incoming?.into_future(), bell });
+            self.handshakes.push(incoming?.into_future());
         }
         Ok(())
-    }
-
-    /// Goes on with the handshakes whose bell has rung, up to the first that ends.
-    fn poll_handshakes(&mut self) -> Poll<Result<Connection, Error>> {
-        for i in 0..self.handshakes.len() {
-            let Some(handshake) = self.handshakes.get_mut(i) else { break };
-            if !handshake.bell.rung.swap(false, Ordering::AcqRel) {
-                continue;
-            }
-            let waker = Waker::from(handshake.bell.clone());
-            let polled = handshake.work.as_mut().poll(&mut Context::from_waker(&waker));
-            if polled.is_ready() {
-                self.handshakes.remove(i);
-                return polled;
-            }
-        }
-        Poll::Pending
     }
 }
 
@@ -100,10 +78,8 @@ impl Stream for Connections {
     type Item = Result<Connection, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // Before any bell is looked at: one that rings from here on wakes this task.
-        self.task.lock().unwrap_or_else(PoisonError::into_inner).clone_from(cx.waker());
         loop {
-            if let Poll::Ready(done) = self.poll_handshakes() {
+            if let Poll::Ready(done) = self.handshakes.poll_next(cx) {
                 return Poll::Ready(Some(done));
             }
             let before = self.handshakes.len();
@@ -114,31 +90,6 @@ impl Stream for Connections {
             if self.handshakes.len() == before {
                 return Poll::Pending;
             }
-        }
-    }
-}
-
-/// A handshake under way, polled only when it was woken: with many silent clients, one that speaks costs one poll.
-struct Handshake {
-    work: Pin<Box<dyn Future<Output = Result<Connection, Error>> + Send>>,
-    bell: Arc<Bell>,
-}
-
-/// Remembers that its handshake was woken, and wakes the task of the stream.
-struct Bell {
-    rung: AtomicBool,
-    task: Arc<Mutex<Waker>>,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            task.wake();
         }
     }
 }

@@ -94,7 +94,7 @@ impl Incoming {
         log::debug!("{remote}: awaiting the upgrade request");
         // It looks at the deadline itself, so that a refusal can still be sent.
         let done = handshake::server_until(io, &shared.server, deadline).await;
-        done.map_err(|error| Error::new(Phase::Handshake, error))
+        done.map(Connection::borrow_from_tls).map_err(|error| Error::new(Phase::Handshake, error))
     }
 
     /// Turns the client away: `503 Service Unavailable` where there is no TLS, and close. It never waits.

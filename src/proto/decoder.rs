@@ -122,6 +122,21 @@ impl Decoder {
         self.take(payload.len());
     }
 
+    /// Unmasks payload at the front of `from` into `to`, as much as is there and `to` holds, and says how much that was.
+    ///
+    /// What follows the payload of the current frame is left alone.
+    pub fn unmask_into(&mut self, from: &[u8], to: &mut [u8]) -> usize {
+        let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        let len = from.len().min(to.len()).min(remaining);
+        let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) else { return 0 };
+        match &mut self.mask {
+            Some(mask) => mask.copy(from, to),
+            None => to.copy_from_slice(from),
+        }
+        self.take(len);
+        len
+    }
+
     /// Unmasks `len` bytes of payload at `from` in `buf` and moves them down to `to`.
     pub fn unmask_down(&mut self, buf: &mut [u8], from: usize, to: usize, len: usize) {
         match &mut self.mask {

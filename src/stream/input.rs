@@ -1,6 +1,7 @@
 //! What comes in: deframing in place, into the caller's slice or the read buffer.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,6 +10,7 @@ use futures_lite::AsyncRead;
 use super::fault::ReadEnd;
 use super::pool;
 use crate::config::{StreamConfig, TextFrames};
+use crate::lend::Lending;
 use crate::proto::{CloseFrame, Decoder, Event, OpCode, Role, Violation};
 
 /// Empty data frames that are taken in a row; one more and the peer is playing games.
@@ -143,6 +145,29 @@ impl Input {
         result
     }
 
+    /// Deframes what the IO lends into `slice`; says how much payload that begins with, or `None` at the end of the IO.
+    ///
+    /// What was not looked at stays with the IO.
+    pub(super) fn poll_lent<IO>(
+        &mut self,
+        io: &mut IO,
+        lending: &Lending<IO>,
+        cx: &mut Context<'_>,
+        slice: &mut [u8],
+        budget: &mut u32,
+    ) -> Poll<io::Result<Option<usize>>> {
+        let mut received = None;
+        ready!(lending.poll_with(io, cx, |lent| {
+            if lent.is_empty() {
+                return 0;
+            }
+            let (used, plain) = self.receiver.deframe_into(lent, slice, budget);
+            received = Some(plain);
+            used
+        }))?;
+        Poll::Ready(Ok(received))
+    }
+
     /// Reads once into `slice` and deframes there; says how much payload it begins with, or `None` at the end of the IO.
     ///
     /// What is left over when the budget is used up goes into the buffer, which must be empty.
@@ -212,13 +237,7 @@ impl Receiver {
             if *budget == 0 && self.decoder.is_between_frames() {
                 return (plain, raw);
             }
-            let (used, event) = match self.decoder.decode(buf.get(raw..end).unwrap_or_default()) {
-                Ok(next) => next,
-                Err(violation) => {
-                    self.end = Some(ReadEnd::Violated(violation));
-                    break;
-                }
-            };
+            let (used, event) = self.decode(buf.get(raw..end).unwrap_or_default());
             raw = raw.saturating_add(used);
             match event {
                 None => break,
@@ -227,27 +246,169 @@ impl Receiver {
                     raw = raw.saturating_add(len);
                     plain = plain.saturating_add(len);
                     self.empties = 0;
-                    continue;
                 }
-                Some(Event::Frame(header)) if header.opcode == OpCode::Text && self.text == TextFrames::Refuse => {
-                    self.end = Some(ReadEnd::Violated(Violation::Text));
-                }
-                Some(Event::Frame(header)) if header.len == 0 => {
-                    self.empties = self.empties.saturating_add(1);
-                    if self.empties > MAX_EMPTY {
-                        self.end = Some(ReadEnd::Violated(Violation::EmptyFrames));
+                Some(event) => {
+                    *budget = budget.saturating_sub(1);
+                    if self.note(event).is_break() {
+                        break;
                     }
                 }
-                Some(Event::Frame(_) | Event::Pong(_)) => {}
-                Some(Event::Ping(payload)) => self.pong = Some(payload),
-                // What this means depends on who closed first: the stream decides.
-                Some(Event::Close(frame)) => {
-                    self.close = Some(Box::new(frame));
-                    return (plain, end);
-                }
             }
-            *budget = budget.saturating_sub(1);
         }
         (plain, end)
+    }
+
+    /// Deframes `from`, with its payload into `to`, and says how much of each was used.
+    ///
+    /// It stops as [`deframe`](Self::deframe) does, and where `to` is full.
+    fn deframe_into(&mut self, from: &[u8], to: &mut [u8], budget: &mut u32) -> (usize, usize) {
+        let (mut raw, mut plain) = (0usize, 0usize);
+        while raw < from.len() && self.end.is_none() {
+            if *budget == 0 && self.decoder.is_between_frames() {
+                return (raw, plain);
+            }
+            let (used, event) = self.decode(from.get(raw..).unwrap_or_default());
+            raw = raw.saturating_add(used);
+            match event {
+                None => break,
+                Some(Event::Payload(_)) => {
+                    let room = to.get_mut(plain..).unwrap_or_default();
+                    if room.is_empty() {
+                        return (raw, plain);
+                    }
+                    let len = self.decoder.unmask_into(from.get(raw..).unwrap_or_default(), room);
+                    raw = raw.saturating_add(len);
+                    plain = plain.saturating_add(len);
+                    self.empties = 0;
+                }
+                Some(event) => {
+                    *budget = budget.saturating_sub(1);
+                    if self.note(event).is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        (from.len(), plain)
+    }
+
+    /// The decoder's next event, and how many bytes are before it; a violation is the end.
+    fn decode(&mut self, input: &[u8]) -> (usize, Option<Event>) {
+        self.decoder.decode(input).unwrap_or_else(|violation| {
+            self.end = Some(ReadEnd::Violated(violation));
+            (input.len(), None)
+        })
+    }
+
+    /// Takes note of an event that is no payload; nothing is received after a Close.
+    fn note(&mut self, event: Event) -> ControlFlow<()> {
+        match event {
+            Event::Frame(header) if header.opcode == OpCode::Text && self.text == TextFrames::Refuse => {
+                self.end = Some(ReadEnd::Violated(Violation::Text));
+            }
+            Event::Frame(header) if header.len == 0 => {
+                self.empties = self.empties.saturating_add(1);
+                if self.empties > MAX_EMPTY {
+                    self.end = Some(ReadEnd::Violated(Violation::EmptyFrames));
+                }
+            }
+            Event::Frame(_) | Event::Payload(_) | Event::Pong(_) => {}
+            Event::Ping(payload) => self.pong = Some(payload),
+            // What this means depends on who closed first: the stream decides.
+            Event::Close(frame) => {
+                self.close = Some(Box::new(frame));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Header, Mask};
+    use proptest::prelude::*;
+
+    fn receiver() -> Receiver {
+        Input::new(Role::Server, Vec::new(), &StreamConfig::new()).receiver
+    }
+
+    /// A client's frame.
+    fn frame(fin: bool, opcode: OpCode, key: [u8; 4], mut payload: Vec<u8>) -> Vec<u8> {
+        let mut head = [0; Header::MAX_LEN];
+        let len = Header { fin, opcode, mask: Some(key), len: payload.len() as u64 }.encode(&mut head);
+        Mask::new(key).apply(&mut payload);
+        [&head[..len], &payload].concat()
+    }
+
+    fn any_wire() -> impl Strategy<Value = Vec<u8>> {
+        let opcode = prop_oneof![
+            8 => Just(OpCode::Binary),
+            3 => Just(OpCode::Ping),
+            1 => Just(OpCode::Pong),
+            1 => Just(OpCode::Close),
+            1 => Just(OpCode::Text),
+        ];
+        let payload = prop_oneof![
+            Just(Vec::new()),
+            proptest::collection::vec(any::<u8>(), 0..125),
+            proptest::collection::vec(any::<u8>(), 126..700),
+        ];
+        let frame = (opcode, any::<[u8; 4]>(), payload).prop_map(|(opcode, key, mut payload)| {
+            if opcode.is_control() {
+                payload.truncate(125);
+            }
+            frame(true, opcode, key, payload)
+        });
+        proptest::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
+    }
+
+    /// All that is noticed while receiving.
+    fn noticed(receiver: Receiver) -> String {
+        format!("{receiver:?}")
+    }
+
+    proptest! {
+        #[test]
+        fn deframing_into_slices_of_any_size_means_the_same_as_deframing_in_place(
+            wire in any_wire(),
+            chunks in proptest::collection::vec(1usize..400, 1..40),
+            rooms in proptest::collection::vec(1usize..300, 1..40),
+            patience in 1u32..6,
+        ) {
+            let (mut in_place, mut into) = (receiver(), receiver());
+            let mut all = wire.clone();
+            let (plain, _) = in_place.deframe(&mut all, 0, 0, wire.len(), &mut u32::MAX.clone());
+
+            let (mut rooms, mut got) = (rooms.iter().cycle(), Vec::new());
+            let mut rest = &wire[..];
+            for chunk in chunks.iter().cycle() {
+                if rest.is_empty() || into.end.is_some() || into.close.is_some() {
+                    break;
+                }
+                let (mut chunk, later) = rest.split_at((*chunk).min(rest.len()));
+                rest = later;
+                while !chunk.is_empty() && into.close.is_none() {
+                    let mut room = vec![0xEE; *rooms.next().unwrap()];
+                    let mut budget = patience;
+                    let (used, plain) = into.deframe_into(chunk, &mut room, &mut budget);
+                    prop_assert!(used > 0 || plain > 0, "it goes on");
+                    prop_assert!(room[plain..].iter().all(|byte| *byte == 0xEE), "it keeps to what it says");
+                    got.extend_from_slice(&room[..plain]);
+                    chunk = &chunk[used..];
+                }
+            }
+            prop_assert_eq!(&got, &all[..plain]);
+            prop_assert_eq!(noticed(into), noticed(in_place));
+        }
+    }
+
+    #[test]
+    fn deframing_into_a_slice_stops_between_frames_when_the_budget_is_used_up() {
+        let wire = frame(true, OpCode::Binary, [1; 4], vec![7; 10]).repeat(3);
+        let (mut receiver, mut room, mut budget) = (receiver(), [0; 100], 2);
+        let (used, plain) = receiver.deframe_into(&wire, &mut room, &mut budget);
+        assert_eq!((used, plain, budget), (2 * wire.len() / 3, 20, 0));
     }
 }

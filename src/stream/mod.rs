@@ -16,6 +16,7 @@ use std::pin::Pin;
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use crate::config::{DIRECT_READ, StreamConfig};
+use crate::lend::{Lend, Lending};
 use crate::proto::{CloseCode, CloseFrame, InvalidClose, Role};
 use close::Closing;
 pub use fault::{Closed, Initiator};
@@ -95,6 +96,8 @@ pub struct WsStream<IO> {
     close_timeout: std::time::Duration,
     closing: Closing,
     closed: Option<Box<Closed>>,
+    /// How to read without a copy, if the IO can be read so.
+    lending: Option<Lending<IO>>,
 }
 
 impl<IO> WsStream<IO> {
@@ -115,7 +118,17 @@ impl<IO> WsStream<IO> {
             close_timeout: config.close_timeout(),
             closing: Closing::default(),
             closed: None,
+            lending: None,
         }
+    }
+
+    /// Reads from memory of the IO's own, if it lends that.
+    pub(crate) fn lend(mut self) -> Self
+    where
+        IO: Lend,
+    {
+        self.lending = Lending::of(&self.io);
+        self
     }
 
     /// The IO below.

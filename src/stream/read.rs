@@ -35,9 +35,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
 
             self.quiet = 0;
             self.writer_watches = false;
-            let received = match &mut direct {
-                Some(slice) => self.input.poll_direct(&mut self.io, cx, slice, &mut budget),
-                None => self.input.poll_fill(&mut self.io, cx, &mut budget).map_ok(|len| (len > 0).then_some(0)),
+            let received = match (&mut direct, &self.lending) {
+                (Some(slice), Some(lending)) => self.input.poll_lent(&mut self.io, lending, cx, slice, &mut budget),
+                (Some(slice), None) => self.input.poll_direct(&mut self.io, cx, slice, &mut budget),
+                (None, _) => self.input.poll_fill(&mut self.io, cx, &mut budget).map_ok(|len| (len > 0).then_some(0)),
             };
             match received {
                 Poll::Ready(Ok(Some(len))) => {
@@ -113,7 +114,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<IO> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let direct = (buf.len() >= self.direct_read).then_some(&mut *buf);
+        let direct = (self.lending.is_some() || buf.len() >= self.direct_read).then_some(&mut *buf);
         let len = ready!(self.poll_receive(cx, direct))?;
         let plain = self.input.plain();
         if plain.is_empty() {

@@ -3,7 +3,8 @@
 //! The provider is always passed explicitly: a process default may be missing, or be another one.
 
 use std::fmt;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
+use std::ops::DerefMut;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
@@ -17,13 +18,13 @@ use futures_rustls::rustls::pki_types::UnixTime;
 use futures_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use futures_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use futures_rustls::rustls::{
-    ClientConfig, CommonState, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore, ServerConfig,
-    SignatureScheme, crypto,
+    ClientConfig, CommonState, ConnectionCommon, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore,
+    ServerConfig, SideData, SignatureScheme, crypto,
 };
 
 use super::builder::Identity;
 use super::name::ServerName;
-use super::stream::{MaybeTls, Session};
+use super::stream::{LendingSession, MaybeTls, Session};
 use super::wire::Wire;
 use super::{ALPN, AcceptorOf, ClientBuilder, ConnectorOf, ServerBuilder, TlsError};
 
@@ -272,11 +273,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
             let sent = match &mut self.0 {
                 futures_rustls::TlsStream::Client(stream) => {
                     let (io, session) = stream.get_mut();
-                    session.write_tls(&mut Writer { io, cx })
+                    session.write_tls(&mut Wired { io, cx })
                 }
                 futures_rustls::TlsStream::Server(stream) => {
                     let (io, session) = stream.get_mut();
-                    session.write_tls(&mut Writer { io, cx })
+                    session.write_tls(&mut Wired { io, cx })
                 }
             };
             match sent {
@@ -331,14 +332,64 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     }
 }
 
-/// The IO as rustls writes to it.
-struct Writer<'a, 'b, IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> LendingSession for Stream<IO> {
+    fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        match &mut self.0 {
+            futures_rustls::TlsStream::Client(stream) => lend(stream.get_mut(), cx),
+            futures_rustls::TlsStream::Server(stream) => lend(stream.get_mut(), cx),
+        }
+    }
+
+    fn consume(&mut self, len: usize) {
+        match &mut self.0 {
+            futures_rustls::TlsStream::Client(stream) => stream.get_mut().1.reader().consume(len),
+            futures_rustls::TlsStream::Server(stream) => stream.get_mut().1.reader().consume(len),
+        }
+    }
+}
+
+/// Receives until there is plaintext, and gives the first piece of it, of at most one record.
+fn lend<'a, IO, Session, Data>(
+    (io, session): (&mut Wire<IO>, &'a mut Session),
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<&'a [u8]>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    Session: DerefMut<Target = ConnectionCommon<Data>>,
+    Data: SideData + 'a,
+{
+    let session = &mut **session;
+    while session.wants_read() {
+        match session.read_tls(&mut Wired { io, cx }) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        if let Err(error) = session.process_new_packets() {
+            // The alert that tells the peer; the error is what counts.
+            let _ = session.write_tls(&mut Wired { io, cx });
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        }
+    }
+    match session.reader().into_first_chunk() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            // It wants nothing more and has nothing to give, which is not foreseen.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        lent => Poll::Ready(lent),
+    }
+}
+
+/// The IO as rustls reads from it and writes to it.
+struct Wired<'a, 'b, IO> {
     io: &'a mut Wire<IO>,
     cx: &'a mut Context<'b>,
 }
 
-impl<IO: AsyncWrite + Unpin> Writer<'_, '_, IO> {
-    fn wrote<T>(result: Poll<io::Result<T>>) -> io::Result<T> {
+impl<IO> Wired<'_, '_, IO> {
+    fn done<T>(result: Poll<io::Result<T>>) -> io::Result<T> {
         match result {
             Poll::Ready(result) => result,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -346,16 +397,22 @@ impl<IO: AsyncWrite + Unpin> Writer<'_, '_, IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> Write for Writer<'_, '_, IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> Read for Wired<'_, '_, IO> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Self::done(Pin::new(&mut *self.io).poll_read(self.cx, buf))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Write for Wired<'_, '_, IO> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Self::wrote(Pin::new(&mut *self.io).poll_write(self.cx, buf))
+        Self::done(Pin::new(&mut *self.io).poll_write(self.cx, buf))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        Self::wrote(Pin::new(&mut *self.io).poll_write_vectored(self.cx, bufs))
+        Self::done(Pin::new(&mut *self.io).poll_write_vectored(self.cx, bufs))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Self::wrote(Pin::new(&mut *self.io).poll_flush(self.cx))
+        Self::done(Pin::new(&mut *self.io).poll_flush(self.cx))
     }
 }

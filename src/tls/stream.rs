@@ -7,6 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
+use crate::lend::Lend;
+use crate::stream::WsStream;
+
 use super::{Backend, native_backend, rustls_backend};
 
 /// A plain IO, or one inside TLS.
@@ -117,6 +120,35 @@ impl<IO: fmt::Debug + AsyncRead + AsyncWrite + Unpin> fmt::Debug for MaybeTls<IO
     }
 }
 
+impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<MaybeTls<IO>> {
+    /// Reads what TLS has decrypted from where it lies, which spares one copy of every byte.
+    ///
+    /// Streams from a [`Dialer`](crate::Dialer) or a [`Listener`](crate::Listener) do so already. It changes nothing on
+    /// a plain IO, nor with a backend that keeps its memory to itself, as native-tls does.
+    pub fn borrow_from_tls(self) -> Self {
+        self.lend()
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Lend for MaybeTls<IO> {
+    fn lends(&self) -> bool {
+        matches!(self.0, Kind::Rustls(_))
+    }
+
+    fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        match &mut self.0 {
+            Kind::Rustls(stream) => stream.poll_lend(cx),
+            Kind::Plain(_) | Kind::Native(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    fn consume(&mut self, len: usize) {
+        if let Kind::Rustls(stream) = &mut self.0 {
+            stream.session.consume(len);
+        }
+    }
+}
+
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for MaybeTls<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.0 {
@@ -197,6 +229,12 @@ pub(super) trait Session<IO> {
     fn poll_close_notify(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
+/// A session that lends what it decrypted; see [`Lend`].
+pub(super) trait LendingSession {
+    fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>>;
+    fn consume(&mut self, len: usize);
+}
+
 /// A session whose ends and errors stay.
 ///
 /// The backends differ in what they do when polled again: rustls turns a cut into a clean end or spins, OpenSSL forgets.
@@ -212,6 +250,26 @@ enum Reading {
     Ended,
     /// An error of this kind was given to the reader.
     Failed(io::ErrorKind),
+}
+
+impl Reading {
+    /// What every read gives from now on, if there is nothing more to read.
+    fn result(&self) -> Option<io::Result<()>> {
+        match self {
+            Reading::Open => None,
+            Reading::Ended => Some(Ok(())),
+            Reading::Failed(kind) => Some(Err(io::Error::new(*kind, "the TLS stream failed before"))),
+        }
+    }
+
+    /// Takes note of what reading gave.
+    fn note(&mut self, result: Result<usize, &io::Error>) {
+        match result {
+            Ok(0) => *self = Reading::Ended,
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => *self = Reading::Failed(error.kind()),
+            _ => {}
+        }
+    }
 }
 
 enum Closing {
@@ -243,18 +301,26 @@ impl<S> Guarded<S> {
     where
         S: Session<IO>,
     {
-        match self.reading {
-            _ if buf.is_empty() => return Poll::Ready(Ok(0)),
-            Reading::Ended => return Poll::Ready(Ok(0)),
-            Reading::Failed(kind) => return Poll::Ready(Err(io::Error::new(kind, "the TLS stream failed before"))),
-            Reading::Open => {}
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if let Some(before) = self.reading.result() {
+            return Poll::Ready(before.map(|()| 0));
         }
         let result = ready!(self.session.poll_read(cx, buf));
-        match &result {
-            Ok(0) => self.reading = Reading::Ended,
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => self.reading = Reading::Failed(error.kind()),
-            _ => {}
+        self.reading.note(result.as_ref().copied());
+        Poll::Ready(result)
+    }
+
+    fn poll_lend<IO>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>>
+    where
+        S: LendingSession + Session<IO>,
+    {
+        if let Some(before) = self.reading.result() {
+            return Poll::Ready(before.map(|()| &[][..]));
         }
+        let result = ready!(self.session.poll_lend(cx));
+        self.reading.note(result.as_ref().map(|lent| lent.len()));
         Poll::Ready(result)
     }
 

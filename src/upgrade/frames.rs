@@ -81,10 +81,8 @@ pub(super) enum Part {
 impl Frames {
     /// What `bytes` begin with, as far as it was not taken before. Takes it, and at least a byte unless there is none.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Part {
-        let limit = self.remaining().min(bytes.len());
         if self.body > 0 {
-            let part = self.take_body(limit);
-            return part;
+            return self.take_body(self.remaining().min(bytes.len()));
         }
         if self.filled == HEADER {
             self.filled = 0;

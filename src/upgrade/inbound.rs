@@ -1,34 +1,23 @@
 //! Inbound streams on their way to a protocol, and the account of those that never got to one.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use multistream_select::listener_select_proto;
 
 use super::stream::Stream;
 use super::substream::Substream;
+use crate::crowd::Crowd;
 use crate::deadline::Deadline;
 
-/// Negotiations under way, each polled only when it was woken: with many silent streams, one that speaks costs one
-/// poll.
-pub(super) struct Negotiations {
-    under_way: Vec<Negotiation>,
-    /// The waker of the driver's task.
-    task: Arc<Mutex<Waker>>,
-}
-
-struct Negotiation {
-    work: Pin<Box<dyn Future<Output = Option<Stream>> + Send>>,
-    bell: Arc<Bell>,
-}
+/// Negotiations under way.
+pub(super) struct Negotiations(Crowd<Option<Stream>>);
 
 impl Negotiations {
     pub(super) fn new() -> Self {
-        Negotiations { under_way: Vec::new(), task: Arc::new(Mutex::new(Waker::noop().clone())) }
+        Negotiations(Crowd::new())
     }
 
     /// Waits for the remote to propose, until it proposes one of `protocols` or `allowed` is over.
@@ -41,57 +30,17 @@ impl Negotiations {
             fate.negotiated.store(true, Ordering::Relaxed);
             Some(Stream::new(name.as_ref().to_owned(), io, shared, fate))
         });
-        let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Arc::clone(&self.task) });
-        self.under_way.push(Negotiation { work, bell });
+        self.0.push(work);
     }
 
     /// The next that ends: with its stream, or with none if nothing came of it. Its waker is that of `cx`.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
-        if self.under_way.is_empty() {
-            return Poll::Pending;
-        }
-        // Before any bell is looked at: one that rings from here on wakes this task.
-        let before = {
-            let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-            if task.will_wake(cx.waker()) { None } else { Some(std::mem::replace(&mut *task, cx.waker().clone())) }
-        };
-        drop(before);
-        for at in 0..self.under_way.len() {
-            let Some(negotiation) = self.under_way.get_mut(at) else { break };
-            if !negotiation.bell.rung.swap(false, Ordering::AcqRel) {
-                continue;
-            }
-            let waker = Waker::from(Arc::clone(&negotiation.bell));
-            if let Poll::Ready(stream) = negotiation.work.as_mut().poll(&mut Context::from_waker(&waker)) {
-                self.under_way.swap_remove(at);
-                return Poll::Ready(stream);
-            }
-        }
-        Poll::Pending
+        self.0.poll_next(cx)
     }
 
     /// Drops all of them.
     pub(super) fn clear(&mut self) {
-        self.under_way.clear();
-    }
-}
-
-/// Remembers that its negotiation was woken, and wakes the driver.
-struct Bell {
-    rung: AtomicBool,
-    task: Arc<Mutex<Waker>>,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            task.wake();
-        }
+        self.0 = Crowd::new();
     }
 }
 

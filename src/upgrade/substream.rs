@@ -86,9 +86,12 @@ impl AsyncWrite for Substream {
         self.waits(Side::Write, cx, polled)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_flush(cx);
-        self.waits(Side::Write, cx, polled)
+    /// There is nothing to flush: the muxer has what was written, and its driver sends it as soon as it can.
+    ///
+    /// The muxer's own flush waits for room for the next write. The read of a lazily negotiated stream flushes first, and
+    /// would then wait for as long as the same task finds more to write.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -45,7 +45,7 @@ fn poll_read(stream: &mut MaybeTls<End>, waker: &Waker, buf: &mut [u8]) -> Poll<
 }
 
 /// Runs `check` on both ends' views: (the end to look at, the other one).
-fn for_each_end(check: impl AsyncFn(MaybeTls<End>, MaybeTls<End>)) {
+pub fn for_each_end(check: impl AsyncFn(MaybeTls<End>, MaybeTls<End>)) {
     for (client, server) in combinations() {
         block_on(async {
             let (client, server) = connected(client, server, Manners::GOOD).await;

@@ -93,7 +93,7 @@ fn timed_out(error: &UpgradeError, stage: Stage) {
 }
 
 /// Never drops what it is given, and never does anything with it.
-async fn hold<T>(_held: T) -> ! {
+async fn hold<T, R>(_held: T) -> R {
     future::pending().await
 }
 
@@ -108,7 +108,7 @@ fn a_silent_peer_runs_out_of_time_at_every_stage() {
     run(async |_| {
         let (a, b) = pipe(Manner::GOOD, Manner::GOOD);
         let silent = async { hold(listener_select_proto(b, ["/noise"]).await).await };
-        let error = future::or(async { brief().dial(a, None).await.map(drop).unwrap_err() }, async { silent.await });
+        let error = future::or(async { brief().dial(a, None).await.map(drop).unwrap_err() }, silent);
         timed_out(&error.await, Stage::Security);
     });
     // A listener that hears nothing.
@@ -120,7 +120,7 @@ fn a_silent_peer_runs_out_of_time_at_every_stage() {
     run(async |_| {
         let (a, b) = pipe(Manner::GOOD, Manner::GOOD);
         let silent = async { hold(dialer_select_proto(a, ["/noise"], Version::V1).await).await };
-        let error = future::or(async { brief().accept(b).await.map(drop).unwrap_err() }, async { silent.await });
+        let error = future::or(async { brief().accept(b).await.map(drop).unwrap_err() }, silent);
         timed_out(&error.await, Stage::Security);
     });
     // One whose dialer does not propose a muxer.
@@ -132,7 +132,7 @@ fn a_silent_peer_runs_out_of_time_at_every_stage() {
             let noise = libp2p_noise::Config::new(&Keypair::generate_ed25519()).unwrap();
             hold(OutboundConnectionUpgrade::upgrade_outbound(noise, io, "/noise").await).await
         };
-        let error = future::or(async { ours.accept(b).await.map(drop).unwrap_err() }, async { silent.await });
+        let error = future::or(async { ours.accept(b).await.map(drop).unwrap_err() }, silent);
         timed_out(&error.await, Stage::MuxerNegotiation);
     });
 }
@@ -255,7 +255,7 @@ fn a_listener_that_speaks_unasked_is_understood() {
             stream.write_all(b"x").await.unwrap();
             hold((stream, session)).await
         };
-        future::or(accept, async { dial.await }).await;
+        future::or(accept, dial).await;
     });
 }
 

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use futures_lite::future::{self, zip};
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, io};
 use smol::{Executor, Task};
 use ws_transport::upgrade::{Session, SessionError, Upgrader};
 
@@ -83,6 +83,39 @@ fn frames_as_large_as_the_window_are_taken() {
         };
         zip(send, read).await;
         driver.await.unwrap();
+    });
+}
+
+#[test]
+fn an_answer_is_read_while_there_is_more_to_write() {
+    run(async |executor| {
+        let (mut peer, session, _driver) = dialing_a_script(&executor, upgrader().1, &["/yamux/1.0.0"]).await;
+        const LEN: usize = 64 * MIB;
+        let answer = async {
+            // All of it may come at once.
+            while peer.next().await.unwrap().flags & SYN == 0 {}
+            peer.send(WINDOW_UPDATE, ACK, 1, LEN as u32).await;
+            peer.data(0, 1, &proposal("/echo/1")).await;
+            peer.data(0, 1, b"hello").await;
+            while peer.next().await.is_ok() {}
+        };
+        let ask = async {
+            let (mut reader, mut writer) = io::split(session.open(["/echo/1"]).await.unwrap());
+            let write = async {
+                let data = vec![0; MIB];
+                for _ in 0..LEN / MIB {
+                    writer.write_all(&data).await.unwrap();
+                }
+                panic!("all was written before the answer was read");
+            };
+            let read = async {
+                let mut text = [0; 5];
+                reader.read_exact(&mut text).await.unwrap();
+                assert_eq!(&text, b"hello");
+            };
+            future::or(write, read).await;
+        };
+        future::or(answer, ask).await;
     });
 }
 
@@ -266,13 +299,9 @@ fn a_flood_ends_the_session_that_sends_it_and_no_other() {
                 // It went on until it was cut off.
                 peer.go_away().await
             };
-            let mut ended = Box::pin(driver);
-            let code = future::or(flooding, async {
-                let ended = (&mut ended).await;
-                assert!(matches!(ended, Err(SessionError::Flood)), "{ended:?}");
-                future::pending().await
-            });
-            assert_eq!(code.await, 1);
+            let (code, ended) = zip(flooding, driver).await;
+            assert_eq!(code, 1);
+            assert!(matches!(ended, Err(SessionError::Flood)), "{ended:?}");
             assert!(matches!(session.ended(), Some(SessionError::Flood)));
 
             let (mut opened, accepted) = zip(

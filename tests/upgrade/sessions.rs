@@ -99,6 +99,42 @@ fn bytes_come_back_over_good_and_hostile_pipes() {
 }
 
 #[test]
+fn many_tasks_on_many_threads_lose_nothing() {
+    run(async |executor| {
+        let (stop, stopped) = smol::channel::unbounded::<()>();
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (executor, stopped) = (executor.clone(), stopped.clone());
+                std::thread::spawn(move || future::block_on(executor.run(stopped.recv())))
+            })
+            .collect();
+        let ends = Ends::new(&executor, Manner { capacity: 100_000, ..Manner::GOOD }).await;
+        let mut tasks = Vec::new();
+        for session in [&ends.dialer, &ends.listener] {
+            let (spawner, served) = (executor.clone(), session.clone());
+            executor.spawn(async move { echo(&spawner, served).await }).detach();
+            for task in 0..6 {
+                let session = session.clone();
+                tasks.push(executor.spawn(async move {
+                    for i in 0..20 {
+                        there_and_back(&session, &["/echo/1"], task * 30_000 + i).await;
+                        // One that is given up in the middle of things.
+                        let mut stream = session.open(["/none/1", "/other/1"]).await.unwrap();
+                        stream.write_all(&[0; 1000]).await.unwrap();
+                    }
+                }));
+            }
+        }
+        join(tasks).await;
+        ends.close().await;
+        drop(stop);
+        for thread in threads {
+            let _ = thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
 fn both_sides_open_streams_and_know_each_other() {
     run(async |executor| {
         let ((alice, a), (bob, b)) = (upgrader(), upgrader());

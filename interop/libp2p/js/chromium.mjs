@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// js-libp2p in a page in headless Chromium, with the command line of the example `peer`: `dial`, as a page cannot listen.
+// js-libp2p in a page in headless Chromium, with the command line of the example `peer`: `dial`, as a page cannot
+// listen.
 //
 // In place of `--ca CA.pem` it takes `--spki HASH`, the hash of the listener's public key, which needs no change to any
 // store of the system.
@@ -27,15 +28,18 @@ const { outputFiles: [bundle] } = await build({
   write: false
 })
 
-const site = http.createServer((_, response) => response.setHeader('content-type', 'text/html').end('<title>page</title>'))
+const site = http.createServer((_, response) => {
+  response.setHeader('content-type', 'text/html').end('<title>page</title>')
+})
 site.listen(0, '127.0.0.1')
 await once(site, 'listening')
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: [
-    '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', ...(spki ? [`--ignore-certificate-errors-spki-list=${spki}`] : [])
+    '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-component-update',
+    '--disable-background-networking', '--disable-sync',
+    ...(spki ? [`--ignore-certificate-errors-spki-list=${spki}`] : [])
   ]
 })
 let result

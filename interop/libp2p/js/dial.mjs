@@ -13,7 +13,8 @@ export async function dial (address, options) {
   let deadline
   try {
     const expired = new Promise((_resolve, reject) => {
-      deadline = setTimeout(() => reject(new Error(`not done after ${seconds} s; ${result.bytes} bytes were back`)), seconds * 1000)
+      const late = () => reject(new Error(`not done after ${seconds} s; ${result.bytes} bytes were back`))
+      deadline = setTimeout(late, seconds * 1000)
     })
     await Promise.race([talk(address, options, result), expired])
     result.ok = true

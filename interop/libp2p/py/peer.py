@@ -18,6 +18,7 @@ from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.identify import parse_identify_response
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.peer.peerstore import PeerStoreError
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
@@ -59,7 +60,7 @@ async def echo(stream):
             await stream.write(data)
         await stream.close()
     except Exception as error:
-        print(f"echo: {error!r}", file=sys.stderr)
+        print(f"echo: {reason(error)}", file=sys.stderr)
         await stream.reset()
 
 
@@ -106,6 +107,16 @@ async def compare(stream, seed, length, late_close, result):
         raise RuntimeError(f"the echo of stream {seed} ended after {at} of {length} bytes")
 
 
+async def identified(host, peer):
+    while True:
+        try:
+            if host.get_peerstore().get_protocols(peer):
+                return
+        except PeerStoreError:
+            pass
+        await trio.sleep(0.01)
+
+
 async def talk(args, result):
     tls = {"tls_client_config": ssl.create_default_context(cafile=args.ca)} if args.ca else {}
     host = start(**tls)
@@ -121,6 +132,8 @@ async def talk(args, result):
             result["first_byte_ms"] = 1000 * (time.monotonic() - began)
             await stream.close()
 
+        # The host asks by itself as well, and js-libp2p answers one such question at a time.
+        await identified(host, peer.peer_id)
         stream = await host.new_stream(peer.peer_id, [IDENTIFY])
         identify = parse_identify_response(b"".join([data async for data in chunks(stream)]))
         result["agent"] = identify.agent_version
@@ -148,13 +161,13 @@ async def talk(args, result):
 
 
 def reason(error):
-    """The texts of an error and of its causes."""
+    """The names and texts of an error and of its causes."""
     causes = []
     while error is not None and len(causes) < 5:
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
             continue
-        causes.append(str(error) or repr(error))
+        causes.append(f"{type(error).__name__} {error}".strip())
         error = error.__cause__ or error.__context__
     return ": ".join(causes)
 
@@ -172,7 +185,8 @@ async def dial(args):
             await talk(args, result)
     except BaseException as error:
         late = isinstance(error, trio.TooSlowError)
-        result["error"] = f"not done after {args.timeout} s; {result['bytes']} bytes were back" if late else reason(error)
+        done = f"not done after {args.timeout} s; {result['bytes']} bytes were back"
+        result["error"] = done if late else reason(error)
     finish(result)
 
 

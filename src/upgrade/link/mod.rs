@@ -40,12 +40,14 @@ pub(super) struct Link<IO> {
     /// Bytes written since the last flush.
     unflushed: usize,
     /// The poll of the driver in which the last byte was written.
-    written_in: u64,
+    written_in: usize,
     /// A flush has begun and not ended.
     flushing: bool,
     /// Reads in the driver's poll `reads_in`.
     reads: usize,
-    reads_in: u64,
+    reads_in: usize,
+    /// The poll of the driver in which reading was left to the next one. Never two in a row, or a busy writer would not read.
+    skipped_in: usize,
     /// How a write failed. What is written from then on is thrown away.
     unwritable: Option<io::Error>,
     failed: Option<io::ErrorKind>,
@@ -65,6 +67,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
             flushing: false,
             reads: 0,
             reads_in: 0,
+            skipped_in: 0,
             unwritable: None,
             failed: None,
         }
@@ -160,11 +163,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Link<IO> {
             // The driver looks at it when this poll is over, and reads no more.
             return Poll::Pending;
         }
-        if !this.shared.is_confirmed() && this.is_put_off() {
-            // Reading would flush the proposal of the muxer by itself. The poll that flushes has been asked for.
+        let now = this.shared.driver_polls();
+        if this.is_put_off() && this.skipped_in.wrapping_add(1) != now {
+            // The poll that flushes has been asked for, and reads: most exchanges are saved a fruitless read so. The
+            // first one would flush by itself, to hear the answer to the muxer's proposal.
+            this.skipped_in = now;
             return Poll::Pending;
         }
-        let now = this.shared.driver_polls();
         if this.reads_in != now {
             (this.reads_in, this.reads) = (now, 0);
         }

@@ -192,6 +192,27 @@ fn nothing_is_taken_while_a_flush_is_under_way() {
 }
 
 #[test]
+fn reading_is_left_to_the_poll_that_flushes_but_never_twice() {
+    let mut bench = Bench::new();
+    bench.link.io.readable = vec![0; 100];
+    for _ in 0..5 {
+        bench.begin_poll();
+        assert!(bench.write(data(5)));
+        assert!(!bench.flush() && bench.woken());
+        assert!(bench.read(1).is_pending());
+        assert!(bench.read(1).is_pending());
+
+        bench.begin_poll();
+        assert!(bench.flush());
+        assert!(bench.write(data(5)));
+        assert!(!bench.flush() && bench.woken());
+        assert!(bench.read(1).is_ready());
+        bench.begin_poll();
+        assert!(bench.flush() && bench.read(1).is_ready());
+    }
+}
+
+#[test]
 fn closing_flushes_what_waits() {
     let mut bench = Bench::new();
     bench.link.io.chunk = 5;
@@ -207,6 +228,7 @@ fn a_failed_write_is_told_when_all_is_read() {
     bench.link.io.readable = Header { kind: GO_AWAY, flags: 0, stream: 0, length: 2 }.encode().to_vec();
     bench.link.io.broken = true;
     assert!(bench.write(data(100)) && bench.write(data(100)));
+    bench.begin_poll();
     assert!(matches!(bench.read(HEADER), Poll::Ready(Ok(HEADER))));
     assert_eq!(bench.shared.gone(), Some(2));
     for _ in 0..2 {

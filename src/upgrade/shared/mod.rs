@@ -1,26 +1,21 @@
 //! What a session's handles, its streams, its driver and its link have in common.
 
+mod watch;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use libp2p_identity::PeerId;
 
-use super::error::SessionError;
-use super::fate::{Fate, Side};
-use super::frames::{FIN, GO_AWAY, Header, RST, SYN};
-use super::limits::Limits;
-use super::opening::Opening;
-use super::stream::Stream;
-
-/// Code of a GoAway that ends a session in order (yamux specification, "Go Away").
-const NORMAL: u32 = 0;
-
-/// Code of a GoAway that tells the peer that it broke the rules.
-const PROTOCOL_ERROR: u32 = 1;
+use crate::upgrade::error::SessionError;
+use crate::upgrade::fate::Fate;
+use crate::upgrade::limits::Limits;
+use crate::upgrade::opening::Opening;
+use crate::upgrade::stream::Stream;
 
 /// No code has been seen.
 const NONE: u32 = u32::MAX;
@@ -28,12 +23,12 @@ const NONE: u32 = u32::MAX;
 /// The state of a session.
 ///
 /// The lock is never held while a future or a stream is polled, nor while a waker is woken or a stream dropped.
-pub(super) struct Shared {
-    pub(super) peer: PeerId,
-    pub(super) limits: Limits,
+pub(in crate::upgrade) struct Shared {
+    pub(in crate::upgrade) peer: PeerId,
+    pub(in crate::upgrade) limits: Limits,
     state: Mutex<State>,
     /// Polls of the driver so far.
-    driver_polls: AtomicU64,
+    driver_polls: AtomicUsize,
     /// The peer's muxer has spoken.
     confirmed: AtomicBool,
     /// Code of the GoAway that our muxer sent because the peer broke the rules.
@@ -74,19 +69,19 @@ struct State {
 
 /// Who opened a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub(in crate::upgrade) enum Direction {
     Inbound = 0,
     Outbound = 1,
 }
 
 /// For the handles.
 impl Shared {
-    pub(super) fn new(peer: PeerId, limits: Limits) -> Self {
+    pub(in crate::upgrade) fn new(peer: PeerId, limits: Limits) -> Self {
         Shared {
             peer,
             limits,
             state: Mutex::default(),
-            driver_polls: AtomicU64::new(0),
+            driver_polls: AtomicUsize::new(0),
             confirmed: AtomicBool::new(false),
             violated: AtomicU32::new(NONE),
             gone: AtomicU32::new(NONE),
@@ -106,12 +101,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn add_handle(&self) {
+    pub(in crate::upgrade) fn add_handle(&self) {
         self.state().handles += 1;
     }
 
     /// Notes that a handle is gone; with the last one go the streams that nobody will accept.
-    pub(super) fn drop_handle(&self) {
+    pub(in crate::upgrade) fn drop_handle(&self) {
         let unclaimed = {
             let mut state = self.state();
             state.handles = state.handles.saturating_sub(1);
@@ -125,7 +120,10 @@ impl Shared {
     }
 
     /// Takes a place for a stream, if there is one and the session goes on.
-    pub(super) fn take_place(self: &Arc<Self>, direction: Direction) -> Result<Place, Option<SessionError>> {
+    pub(in crate::upgrade) fn take_place(
+        self: &Arc<Self>,
+        direction: Direction,
+    ) -> Result<Place, Option<SessionError>> {
         let mut state = self.state();
         if let Some(ended) = state.ended.clone() {
             return Err(Some(ended));
@@ -141,7 +139,7 @@ impl Shared {
     }
 
     /// Asks the driver for a stream.
-    pub(super) fn ask(&self) -> Arc<Opening> {
+    pub(in crate::upgrade) fn ask(&self) -> Arc<Opening> {
         let opening = Opening::new();
         self.state().opens.push_back(Arc::clone(&opening));
         self.wake_driver();
@@ -149,7 +147,7 @@ impl Shared {
     }
 
     /// The stream asked for, when it is there.
-    pub(super) async fn opened(&self, opening: &Opening) -> Result<yamux::Stream, SessionError> {
+    pub(in crate::upgrade) async fn opened(&self, opening: &Opening) -> Result<yamux::Stream, SessionError> {
         // The driver wakes the opening's own waker; the ticket's is for the end of the session.
         let mut ticket = Ticket { shared: self, number: None };
         poll_fn(|cx| match opening.take(cx.waker()) {
@@ -160,7 +158,7 @@ impl Shared {
     }
 
     /// The next inbound stream.
-    pub(super) async fn accepted(&self) -> Result<Stream, SessionError> {
+    pub(in crate::upgrade) async fn accepted(&self) -> Result<Stream, SessionError> {
         self.wait(|state| match state.ready.pop_front() {
             Some(stream) => Some(Ok(stream)),
             None => state.ended.clone().map(Err),
@@ -169,7 +167,7 @@ impl Shared {
     }
 
     /// The reason for which the session ended, when the driver is done too.
-    pub(super) async fn finished(&self) -> SessionError {
+    pub(in crate::upgrade) async fn finished(&self) -> SessionError {
         self.wait(|state| state.ended.clone().filter(|_| state.finished)).await
     }
 
@@ -179,11 +177,11 @@ impl Shared {
         poll_fn(|cx| ticket.poll(cx, &mut look)).await
     }
 
-    pub(super) fn ended(&self) -> Option<SessionError> {
+    pub(in crate::upgrade) fn ended(&self) -> Option<SessionError> {
         self.state().ended.clone()
     }
 
-    pub(super) fn close(&self) {
+    pub(in crate::upgrade) fn close(&self) {
         self.state().closing = true;
         self.wake_driver();
     }
@@ -230,7 +228,7 @@ impl Drop for Ticket<'_> {
 /// For the driver.
 impl Shared {
     /// Begins a poll of the driver: from here on whoever wants something of it wakes this task.
-    pub(super) fn begin_poll(&self, waker: &Waker) {
+    pub(in crate::upgrade) fn begin_poll(&self, waker: &Waker) {
         self.driver_polls.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         let before = match &mut state.driver {
@@ -242,7 +240,7 @@ impl Shared {
     }
 
     /// The next stream to open, past those that nobody waits for any longer.
-    pub(super) fn next_open(&self) -> Option<Arc<Opening>> {
+    pub(in crate::upgrade) fn next_open(&self) -> Option<Arc<Opening>> {
         let mut dropped = Vec::new();
         let mut state = self.state();
         while let Some(opening) = state.opens.front() {
@@ -255,13 +253,13 @@ impl Shared {
     }
 
     /// The stream asked for first is there.
-    pub(super) fn opened_next(&self) {
+    pub(in crate::upgrade) fn opened_next(&self) {
         let opening = self.state().opens.pop_front();
         drop(opening);
     }
 
     /// Begins to watch what becomes of a stream.
-    pub(super) fn watch(&self, stream: u32) -> Arc<Fate> {
+    pub(in crate::upgrade) fn watch(&self, stream: u32) -> Arc<Fate> {
         let fate = Arc::<Fate>::default();
         let mut state = self.state();
         if state.born_finished == Some(stream) {
@@ -273,7 +271,7 @@ impl Shared {
     }
 
     /// Hands an inbound stream to whoever accepts it next, or drops it if nobody can.
-    pub(super) fn deliver(&self, stream: Stream) {
+    pub(in crate::upgrade) fn deliver(&self, stream: Stream) {
         let mut state = self.state();
         if state.handles == 0 {
             drop(state);
@@ -287,18 +285,18 @@ impl Shared {
     }
 
     /// Whether somebody could accept a stream.
-    pub(super) fn has_handles(&self) -> bool {
+    pub(in crate::upgrade) fn has_handles(&self) -> bool {
         self.state().handles > 0
     }
 
     /// Whether the session is to be closed: it was asked to, or nobody can use it any longer.
-    pub(super) fn is_closing(&self) -> bool {
+    pub(in crate::upgrade) fn is_closing(&self) -> bool {
         let state = self.state();
         state.closing || (state.handles == 0 && state.count() == 0)
     }
 
     /// The session is over for its handles and streams.
-    pub(super) fn end(&self, reason: SessionError) {
+    pub(in crate::upgrade) fn end(&self, reason: SessionError) {
         self.over.store(true, Ordering::SeqCst);
         let (waiting, asking, fates, opens) = {
             let mut state = self.state();
@@ -312,7 +310,7 @@ impl Shared {
     }
 
     /// The driver is done, and with it everything.
-    pub(super) fn finish(&self, reason: SessionError) {
+    pub(in crate::upgrade) fn finish(&self, reason: SessionError) {
         self.end(reason);
         let waiting = {
             let mut state = self.state();
@@ -324,97 +322,24 @@ impl Shared {
     }
 
     /// The code of the GoAway that told the peer of its violation.
-    pub(super) fn violation(&self) -> Option<u32> {
+    pub(in crate::upgrade) fn violation(&self) -> Option<u32> {
         Some(self.violated.load(Ordering::Relaxed)).filter(|&code| code != NONE)
     }
 
     /// The code of the peer's GoAway.
-    pub(super) fn gone(&self) -> Option<u32> {
+    pub(in crate::upgrade) fn gone(&self) -> Option<u32> {
         Some(self.gone.load(Ordering::Relaxed)).filter(|&code| code != NONE)
     }
 
     /// The GoAway that ends the session is to tell the peer that it broke the rules.
-    pub(super) fn blame(&self) {
+    pub(in crate::upgrade) fn blame(&self) {
         self.blame.store(true, Ordering::Relaxed);
     }
 }
 
-/// For the link, which is polled by the driver alone.
-impl Shared {
-    pub(super) fn driver_polls(&self) -> u64 {
-        self.driver_polls.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_violated(&self) -> bool {
-        self.violation().is_some()
-    }
-
-    pub(super) fn is_confirmed(&self) -> bool {
-        self.confirmed.load(Ordering::Relaxed)
-    }
-
-    /// The peer's muxer has spoken.
-    pub(super) fn confirm(&self) {
-        self.confirmed.store(true, Ordering::Relaxed);
-    }
-
-    /// A frame has come, with its whole body, and goes to the muxer next.
-    pub(super) fn received(&self, header: Header) {
-        if header.kind == GO_AWAY {
-            self.gone.store(header.length, Ordering::Relaxed);
-        }
-        if !header.is_of_stream() || header.flags & (FIN | RST) == 0 {
-            return;
-        }
-        let mut state = self.state();
-        let Some(fate) = state.fates.get(&header.stream) else {
-            if header.flags & (SYN | RST) == SYN {
-                state.born_finished = Some(header.stream);
-            }
-            return;
-        };
-        if header.flags & RST == 0 {
-            fate.finished.store(true, Ordering::Release);
-            return;
-        }
-        fate.reset.store(true, Ordering::Release);
-        if fate.abandoned.load(Ordering::Relaxed) {
-            // Our muxer has nothing to say about it any more.
-            let fate = state.fates.remove(&header.stream);
-            drop(state);
-            drop(fate);
-        }
-    }
-
-    /// A frame is about to go out; as it is to go.
-    pub(super) fn sending(&self, mut header: Header) -> Header {
-        if header.kind == GO_AWAY {
-            if self.blame.load(Ordering::Relaxed) {
-                header.length = PROTOCOL_ERROR;
-            } else if header.length != NORMAL {
-                self.violated.store(header.length, Ordering::Relaxed);
-            }
-        }
-        if !header.is_of_stream() || header.flags & (FIN | RST) == 0 {
-            return header;
-        }
-        let mut state = self.state();
-        let abandoned = |fate: &Arc<Fate>| fate.abandoned.load(Ordering::Relaxed);
-        if state.fates.get(&header.stream).is_some_and(abandoned) {
-            // The muxer closes a dropped stream in order if the peer has closed its half before: what was cut off
-            // would look complete.
-            header.flags = header.flags & !FIN | RST;
-            let fate = state.fates.remove(&header.stream);
-            drop(state);
-            drop(fate);
-        }
-        header
-    }
-}
-
 /// A stream's place among those that may be open.
-pub(super) struct Place {
-    pub(super) shared: Arc<Shared>,
+pub(in crate::upgrade) struct Place {
+    pub(in crate::upgrade) shared: Arc<Shared>,
     direction: Direction,
 }
 
@@ -428,44 +353,6 @@ impl Drop for Place {
         drop(state);
         if last {
             self.shared.wake_driver();
-        }
-    }
-}
-
-/// For the streams.
-impl Shared {
-    /// The reason for which the session ended, of a stream that has seen it end.
-    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<SessionError> {
-        let mut state = self.state();
-        match &state.ended {
-            Some(ended) => Poll::Ready(ended.clone()),
-            None => {
-                if !state.asking.iter().any(|known| known.will_wake(cx.waker())) {
-                    state.asking.push(cx.waker().clone());
-                }
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Remembers who waits with a stream, to wake them when the session ends.
-    pub(super) fn waits(&self, fate: &Fate, side: Side, waker: &Waker) {
-        fate.waits(side, waker);
-        if self.over.load(Ordering::SeqCst) {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// A stream is about to be dropped; `closed` tells whether our half of it was closed.
-    pub(super) fn forget(&self, stream: u32, fate: &Fate, closed: bool) {
-        fate.forget();
-        let mut state = self.state();
-        if closed || fate.is_reset() {
-            let fate = state.fates.remove(&stream);
-            drop(state);
-            drop(fate);
-        } else {
-            fate.abandoned.store(true, Ordering::Relaxed);
         }
     }
 }
