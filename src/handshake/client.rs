@@ -41,6 +41,17 @@ where
     Ok(WsStream::new(io, Role::Client, early, config))
 }
 
+/// As [`client`], but leaves the frames to the caller: gives the bytes received behind the response, which begin them.
+///
+/// For programs that need messages rather than a byte stream, and read them with [`proto`](crate::proto). Errors are
+/// those of [`client`]; after one, or when the future is dropped, `io` is of no more use.
+pub async fn request<IO>(io: &mut IO, request: &ClientRequest) -> Result<Vec<u8>, HandshakeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    negotiate(io, request).await
+}
+
 /// The handshake; gives the bytes that came after it.
 async fn negotiate<IO>(io: &mut IO, request: &ClientRequest) -> Result<Vec<u8>, HandshakeError>
 where

@@ -43,7 +43,11 @@ impl HeadReader {
                     return Ok(Ok(()));
                 }
                 Ok(None) => self.scanned = self.filled,
-                Err(error) => return Ok(Err(error)),
+                Err(error) => {
+                    // Nothing comes after a head that went wrong, however it was cut.
+                    self.scanned = self.filled;
+                    return Ok(Err(error));
+                }
             }
             if self.filled >= self.limit {
                 return Ok(Err(HeadError::TooLarge { limit: self.limit }));
@@ -60,7 +64,7 @@ impl HeadReader {
         }
     }
 
-    /// The head that was read last, as far as it was scanned.
+    /// The head that was read last; one that was refused as far as it was received.
     pub(super) fn head(&self) -> &[u8] {
         self.buf.get(self.start..self.scanned).unwrap_or_default()
     }

@@ -1,7 +1,8 @@
 //! The opening handshake (RFC 6455 §4) over any IO.
 //!
 //! [`client`] asks for the upgrade and [`server`] grants it; both yield a [`WsStream`](crate::WsStream). Neither opens
-//! a connection, runs TLS or spawns anything: they take whatever carries bytes.
+//! a connection, runs TLS or spawns anything: they take whatever carries bytes. [`request`] and [`respond`] are the same
+//! for programs that read the frames themselves.
 //!
 //! ```
 //! use futures_lite::future;
@@ -36,8 +37,8 @@ mod server;
 #[cfg(test)]
 mod wire;
 
-pub use client::{ClientRequest, InvalidRequest, client};
-pub use server::{Policy, ServerOptions, UpgradeRequest, server};
+pub use client::{ClientRequest, InvalidRequest, client, request};
+pub use server::{Policy, ServerOptions, UpgradeRequest, respond, server};
 pub(crate) use server::{server_until, unavailable};
 
 use std::fmt;

@@ -58,10 +58,19 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut io = io;
-    let early = negotiate(&mut io, options, deadline).await.inspect_err(|error| {
-        log::debug!("websocket upgrade failed: {error}");
-    })?;
+    let early = negotiate(&mut io, options, deadline).await?;
     Ok(WsStream::new(io, Role::Server, early, options.stream))
+}
+
+/// As [`server`], but leaves the frames to the caller: gives the bytes received behind the request, which begin them.
+///
+/// For programs that need messages rather than a byte stream, and read them with [`proto`](crate::proto). Errors are
+/// those of [`server`]; after one, or when the future is dropped, `io` is of no more use.
+pub async fn respond<IO>(io: &mut IO, options: &ServerOptions) -> Result<Vec<u8>, HandshakeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    negotiate(io, options, Deadline::after(options.timeout)).await
 }
 
 /// The complete text of a `503 Service Unavailable` answer, for a connection that is refused unread.
@@ -72,6 +81,14 @@ pub(crate) fn unavailable() -> &'static [u8] {
 
 /// The handshake; gives the bytes that came after the request.
 async fn negotiate<IO>(io: &mut IO, options: &ServerOptions, deadline: Deadline) -> Result<Vec<u8>, HandshakeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let outcome = answer(io, options, deadline).await;
+    outcome.inspect_err(|error| log::debug!("websocket upgrade failed: {error}"))
+}
+
+async fn answer<IO>(io: &mut IO, options: &ServerOptions, deadline: Deadline) -> Result<Vec<u8>, HandshakeError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -86,8 +103,8 @@ where
             Ok(reader.into_early())
         }
         Err(cause) => {
-            let (refusal, answer) = encode_refusal(&cause, reader.head().starts_with(b"HEAD "));
-            refuse(io, &answer, deadline).await;
+            let (refusal, text) = encode_refusal(&cause, reader.head().starts_with(b"HEAD "));
+            refuse(io, &text, deadline).await;
             Err(HandshakeError::Rejected { refusal: Box::new(refusal), cause })
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! Nothing here waits, reads, writes or looks at a clock. [`Decoder`] is fed received bytes in pieces of any size and
 //! says what they mean; [`Encoder`] puts frames into a buffer of fixed size. [`WsStream`](crate::WsStream) is a thin
-//! shell around the two; a program that needs messages rather than a byte stream can use them directly.
+//! shell around the two; a program that needs messages rather than a byte stream can use them directly, as the example
+//! `autobahn` does, behind [`handshake::request`](crate::handshake::request) or
+//! [`handshake::respond`](crate::handshake::respond).
 #![cfg_attr(
     not(test),
     deny(

@@ -4,7 +4,7 @@ use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use async_tungstenite::tungstenite::http::{Method, Request, Response, StatusCode, Version};
 
-use super::{FieldError, RequestError, ResponseError, is_authority};
+use super::{FieldError, RequestError, ResponseError, is_authority, is_token_byte};
 
 /// The only version of the protocol (RFC 6455 §4.1).
 pub(super) const WEBSOCKET_VERSION: &str = "13";
@@ -189,10 +189,19 @@ fn one(headers: &HeaderMap, name: HeaderName) -> Result<&HeaderValue, FieldError
 }
 
 /// Whether one of the fields of this name, each a comma-separated list, has the token (RFC 9110 §5.6.1).
+///
+/// Not if anything in them is neither a token nor a protocol with its version (RFC 9110 §7.6.1, §7.8).
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let lists = headers.get_all(name);
-    let mut items = lists.iter().flat_map(|list| list.as_bytes().split(|&byte| byte == b','));
-    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    let items = lists.iter().flat_map(|list| list.as_bytes().split(|&byte| byte == b','));
+    let mut found = false;
+    for item in items.map(<[u8]>::trim_ascii) {
+        if !item.iter().all(|&byte| is_token_byte(byte) || byte == b'/') {
+            return false;
+        }
+        found |= item.eq_ignore_ascii_case(token.as_bytes());
+    }
+    found
 }
 
 /// Whether this looks like 16 bytes in base64.
@@ -339,6 +348,8 @@ mod tests {
             ("Connection: Upgrade\r\n", "", 400),
             ("Connection: Upgrade", "Connection: keep-alive", 400),
             ("Connection: Upgrade", "Connection: keep-alive Upgrade", 400),
+            ("Connection: Upgrade", "Connection: ke\u{e9}p-alive, Upgrade", 400),
+            ("Connection: Upgrade", "Connection: \"x, Upgrade", 400),
             ("Sec-WebSocket-Version: 13\r\n", "", 400),
             ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13", 400),
             ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8", 426),
