@@ -1,5 +1,6 @@
 //! One absolute point in time by which a chain of steps has to end.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -67,6 +68,17 @@ impl Deadline {
             Err(TimedOut { after: self.allowed })
         };
         future::or(work, expired).await
+    }
+
+    /// As [`run`](Self::run), for work that may fail: its error, or [`TimedOut`].
+    pub(crate) async fn try_run<T, E>(
+        self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Box<dyn StdError + Send + Sync>>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.run(work).await?.map_err(Into::into)
     }
 }
 

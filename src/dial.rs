@@ -210,10 +210,7 @@ pub(crate) async fn step<T, E>(
 where
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    match deadline.run(work).await {
-        Ok(done) => done.map_err(|error| Error::new(phase, error)),
-        Err(late) => Err(Error::new(phase, late)),
-    }
+    deadline.try_run(work).await.map_err(|cause| Error::new(phase, cause))
 }
 
 /// Where a dialer's [`Connector`] comes from.

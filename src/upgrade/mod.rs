@@ -290,10 +290,7 @@ async fn step<T, E>(
 where
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    match deadline.run(work).await {
-        Ok(done) => done.map_err(|cause| UpgradeError::new(stage, cause)),
-        Err(late) => Err(UpgradeError::new(stage, late)),
-    }
+    deadline.try_run(work).await.map_err(|cause| UpgradeError::new(stage, cause))
 }
 
 impl fmt::Debug for Upgrader {
