@@ -25,6 +25,14 @@ const MIN_BUFFER: usize = 512;
 /// Largest write buffer, in bytes: a frame of as much payload has a two-byte length still (RFC 6455 §5.2).
 const MAX_WRITE_BUFFER: usize = 0xffff;
 
+/// Most bytes read and thrown away before a connection is closed on which the peer has got its last answer: 256 KiB.
+///
+/// Closing with unread input resets a TCP connection, and takes a refusal or a Close away from the peer (RFC 9112 §9.6).
+pub(crate) const DRAIN_BYTES: usize = 256 * 1024;
+
+/// Longest time spent on that: 1 s.
+pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(1);
+
 /// Default time that closing may take when the peer neither reads nor answers.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 

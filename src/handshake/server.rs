@@ -11,7 +11,7 @@ use super::HandshakeError;
 use super::head::HeadReader;
 use super::http::header::{self, HeaderMap};
 use super::http::{Request, StatusCode};
-use crate::config::StreamConfig;
+use crate::config::{DRAIN_BYTES, DRAIN_TIME, StreamConfig};
 use crate::deadline::Deadline;
 use crate::proto::Role;
 use crate::proto::http::upgrade::{accept_request, encode_refusal, encode_switching_protocols};
@@ -23,12 +23,6 @@ const MAX_REQUEST_HEAD: usize = 16 * 1024;
 
 /// Default time for the whole handshake, against clients that send it drop by drop.
 const TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Most bytes thrown away after a refusal.
-const DRAIN_BYTES: usize = 256 * 1024;
-
-/// Longest time spent on throwing them away.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// Answers the upgrade request at the other end of `io`.
 ///

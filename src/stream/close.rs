@@ -4,23 +4,17 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::fault::ReadEnd;
 use super::{WsStream, pool};
+use crate::config::{DRAIN_BYTES, DRAIN_TIME};
 use crate::deadline::TimedOut;
 use crate::proto::CloseCode;
 use crate::sleep::Sleep;
 
-/// Most bytes read and thrown away after a violation, so that the peer gets to read the Close.
-const DRAIN_BYTES: usize = 256 * 1024;
-
-/// Longest time spent on that.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
-
-/// Bytes per read of those.
+/// Bytes per read of what is thrown away after a violation.
 const DRAIN_READ: usize = 16 * 1024;
 
 /// Reads per poll of those.
