@@ -1,9 +1,6 @@
 //! Round trips, from nothing, until the first byte of an application is on the wire, dialing with the adapter.
 #![cfg(feature = "libp2p")]
 
-#[path = "tls/certs.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod certs;
 #[path = "common/round_trips.rs"]
 mod long_link;
 
@@ -17,9 +14,8 @@ use libp2p_core::transport::{Boxed, DialOpts, ListenerId, PortUse};
 use libp2p_core::upgrade::Version;
 use libp2p_core::{Endpoint, Transport};
 use libp2p_identity::{Keypair, PeerId};
-use long_link::LongLink;
+use long_link::{LongLink, wss};
 use ws_transport::libp2p::{WsTransport, libp2p_core};
-use ws_transport::tls::{Acceptor, Backend, Connector};
 use ws_transport::{Dialer, ListenOptions, WsAddr};
 
 /// What a lazy dialer sends first on a stream: both lines of its proposal, and the byte of the application.
@@ -86,15 +82,7 @@ fn the_first_byte_over_ws_leaves_after_three() {
 
 #[test]
 fn the_first_byte_over_wss_leaves_after_four() {
-    // The listeners of native-tls speak TLS 1.2 only, which takes one more.
-    if !Backend::compiled_in().contains(&Backend::Rustls) {
-        return;
-    }
-    let authority = certs::Authority::new("test");
-    let leaf = authority.issue("localhost");
-    let acceptor = Acceptor::builder(leaf.chain, leaf.key).build_with(Backend::Rustls).unwrap();
-    let connector = Connector::builder().pem_roots(authority.pem()).build_with(Backend::Rustls).unwrap();
-    let options = ListenOptions::new().with_tls(acceptor);
+    let Some((options, dialer)) = wss() else { return };
     // TCP; TLS 1.3; the WebSocket; noise's first two messages.
-    assert_eq!(count("/tls/sni/localhost/ws", Dialer::new().with_tls(connector), options), 4);
+    assert_eq!(count("/tls/sni/localhost/ws", dialer, options), 4);
 }

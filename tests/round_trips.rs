@@ -1,17 +1,12 @@
 //! Round trips, from nothing, until the dialer's first byte of an application is on the wire.
 
-#[path = "tls/certs.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod certs;
 #[path = "common/round_trips.rs"]
 mod long_link;
 
-use certs::Authority;
 use futures_lite::future::{block_on, or};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use libp2p_identity::Keypair;
-use long_link::LongLink;
-use ws_transport::tls::{Acceptor, Connector};
+use long_link::{LongLink, wss};
 use ws_transport::upgrade::Upgrader;
 use ws_transport::{Dialer, ListenOptions};
 
@@ -69,15 +64,7 @@ fn the_first_byte_over_ws_leaves_after_three() {
 
 #[test]
 fn the_first_byte_over_wss_leaves_after_four() {
-    let authority = Authority::new("test");
-    let leaf = authority.issue("localhost");
-    let acceptor = Acceptor::builder(leaf.chain.as_str(), leaf.key.as_str()).build().unwrap();
-    let connector = Connector::builder().pem_roots(authority.pem()).build().unwrap();
+    let Some((options, dialer)) = wss() else { return };
     // TCP; TLS 1.3; the WebSocket; noise's first two messages.
-    let round_trips = with_upgrader(
-        "/tls/sni/localhost/ws",
-        ListenOptions::new().with_tls(acceptor),
-        Dialer::new().with_tls(connector),
-    );
-    assert_eq!(round_trips, 4);
+    assert_eq!(with_upgrader("/tls/sni/localhost/ws", options, dialer), 4);
 }

@@ -1,5 +1,9 @@
 //! A link that makes round trips countable.
 
+#[path = "../tls/certs.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod certs;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -7,10 +11,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ws_transport::tls::{Acceptor, Backend, Connector};
+use ws_transport::{Dialer, ListenOptions};
+
 /// How long both ends have to be silent until what they have sent is delivered.
 ///
 /// An end that takes longer to answer is waited for all the same, as there is nothing else to deliver.
 const QUIET: Duration = Duration::from_millis(250);
+
+/// Both ends of `/tls/sni/localhost/ws` by rustls; `None` without: the listeners of native-tls speak TLS 1.2 only, which
+/// takes one round trip more.
+pub fn wss() -> Option<(ListenOptions, Dialer)> {
+    if !Backend::compiled_in().contains(&Backend::Rustls) {
+        return None;
+    }
+    let authority = certs::Authority::new("test");
+    let leaf = authority.issue("localhost");
+    let acceptor = Acceptor::builder(leaf.chain, leaf.key).build_with(Backend::Rustls).unwrap();
+    let connector = Connector::builder().pem_roots(authority.pem()).build_with(Backend::Rustls).unwrap();
+    Some((ListenOptions::new().with_tls(acceptor), Dialer::new().with_tls(connector)))
+}
 
 /// A relay for one TCP connection over which bytes travel as over a very long link.
 ///
