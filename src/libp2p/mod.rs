@@ -117,7 +117,10 @@ const HANDSHAKES: usize = 256;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use ws_transport::libp2p::WsTransport;
 /// use ws_transport::{Dialer, ListenOptions};
-/// # #[cfg(feature = "rustls")] {
+/// # use ws_transport::tls::Backend;
+/// # if !Backend::compiled_in().contains(&Backend::Rustls) {
+/// #     return Ok(());
+/// # }
 /// # let pem = rcgen::generate_simple_self_signed(["localhost".into()])?;
 /// # let (chain, key, ca) = (pem.cert.pem(), pem.signing_key.serialize_pem(), pem.cert.pem());
 /// use ws_transport::tls::{Acceptor, Connector};
@@ -125,7 +128,6 @@ const HANDSHAKES: usize = 256;
 /// let dialer = Dialer::new().with_tls(Connector::builder().pem_roots(ca).build()?);
 /// let options = ListenOptions::new().with_tls(Acceptor::builder(chain, key).build()?);
 /// let transport = WsTransport::new(dialer, options).with_handshakes(64);
-/// # }
 /// # Ok(())
 /// # }
 /// ```
