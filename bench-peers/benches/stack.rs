@@ -4,18 +4,11 @@
 //! `setup` is the time to the first byte: from the dial until a byte has come back from the other end
 //! (and the connection is dropped).
 
-#[path = "../../benches/common/mod.rs"]
-mod common;
-#[path = "../src/smol_tcp.rs"]
-mod smol_tcp;
-#[path = "../src/stack.rs"]
-mod stack;
-
 use std::time::{Duration, Instant};
 
-use common::Direction;
+use bench_peers::common::Direction;
+use bench_peers::stack::ROWS;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use stack::ROWS;
 
 /// Bytes per iteration.
 const TOTAL: u64 = 4 << 20;

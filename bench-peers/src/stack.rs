@@ -7,20 +7,18 @@
 //!
 //! TCP_NODELAY is set everywhere. The muxers are driven as a `Swarm` drives them, but without a `Swarm`, the same for
 //! all; streams are negotiated lazily, as the layers below them are.
-#![allow(dead_code, unreachable_pub, reason = "each program uses its part")]
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::Ipv4Addr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use futures_util::AsyncReadExt as _;
+use libp2p_core::Transport;
 use libp2p_core::muxing::{StreamMuxerBox, StreamMuxerExt as _};
-use libp2p_core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent};
+use libp2p_core::transport::Boxed;
 use libp2p_core::upgrade::Version;
-use libp2p_core::{Endpoint, Transport};
 use libp2p_identity::{Keypair, PeerId};
 use multistream_select::{dialer_select_proto, listener_select_proto};
 use smol::LocalExecutor;
@@ -33,8 +31,10 @@ use ws_transport::multiaddr::{Multiaddr, Protocol};
 use ws_transport::upgrade::Upgrader;
 use ws_transport::{Dialer, Listener, StreamConfig};
 
-use crate::common::{Direction, Stream};
-use crate::smol_tcp::SmolTcp;
+use crate::common::{self, Direction, Stream};
+use crate::runtime::Runtime;
+use crate::tcp::{SmolTcp, tokio_tcp};
+use crate::transports::Transports;
 
 const PROTOCOL: &str = "/bench/1.0.0";
 
@@ -58,30 +58,11 @@ pub struct Stack {
 enum Nodes {
     Upgrader { listener: Listener, server: Upgrader, dialer: Dialer, client: Upgrader, addr: Multiaddr },
     OnTokio { listener: tokio::net::TcpListener, server: Upgrader, client: Upgrader },
-    Transport { server: RefCell<Node>, client: RefCell<Node>, addr: Multiaddr },
+    Transports(Transports<(PeerId, StreamMuxerBox)>),
 }
 
 /// What a `Swarm` is given.
 type Node = Boxed<(PeerId, StreamMuxerBox)>;
-
-/// What waits for the sockets.
-enum Runtime {
-    Smol,
-    Tokio(tokio::runtime::Runtime),
-}
-
-impl Runtime {
-    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        match self {
-            Runtime::Smol => smol::block_on(work),
-            Runtime::Tokio(runtime) => runtime.block_on(work),
-        }
-    }
-
-    fn tokio() -> Self {
-        Runtime::Tokio(tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap())
-    }
-}
 
 impl Stack {
     /// Ours without rust-libp2p's transports.
@@ -109,12 +90,12 @@ impl Stack {
 
     /// rust-libp2p's TCP.
     pub fn rust_tcp() -> Self {
-        Self::transports(Runtime::tokio(), "/ip4/127.0.0.1/tcp/0", || secured(tcp()))
+        Self::transports(Runtime::tokio(), "/ip4/127.0.0.1/tcp/0", || secured(tokio_tcp()))
     }
 
     /// rust-libp2p's WebSocket.
     pub fn rust_websocket() -> Self {
-        let websocket = || secured(libp2p_websocket::Config::new(tcp()));
+        let websocket = || secured(libp2p_websocket::Config::new(tokio_tcp()));
         Self::transports(Runtime::tokio(), "/ip4/127.0.0.1/tcp/0/ws", websocket)
     }
 
@@ -130,13 +111,8 @@ impl Stack {
     }
 
     fn transports(runtime: Runtime, addr: &str, new: impl Fn() -> Node) -> Self {
-        let (mut server, client) = (new(), new());
-        let addr = runtime.block_on(async {
-            server.listen_on(ListenerId::next(), addr.parse().unwrap()).unwrap();
-            poll_fn(|cx| Pin::new(&mut server).poll(cx)).await.into_new_address().unwrap()
-        });
-        let nodes = Nodes::Transport { server: RefCell::new(server), client: RefCell::new(client), addr };
-        Stack { runtime: Rc::new(runtime), nodes }
+        let transports = runtime.block_on(Transports::listen(new(), new(), addr));
+        Stack { runtime: Rc::new(runtime), nodes: Nodes::Transports(transports) }
     }
 
     /// A connection with a stream over which a byte was echoed.
@@ -198,10 +174,8 @@ impl Stack {
                 executor.spawn(driver).detach();
                 Box::new(session.open([PROTOCOL]).await.unwrap())
             }
-            Nodes::Transport { client, addr, .. } => {
-                let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
-                let dial = client.borrow_mut().dial(addr.clone(), options).unwrap();
-                let (_, mut muxer) = dial.await.unwrap();
+            Nodes::Transports(transports) => {
+                let (_, mut muxer) = transports.dial().await;
                 let stream = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.unwrap();
                 executor.spawn(drive(muxer)).detach();
                 let (_, stream) = dialer_select_proto(stream, [PROTOCOL], Version::V1Lazy).await.unwrap();
@@ -226,17 +200,8 @@ impl Stack {
                 executor.spawn(driver).detach();
                 Box::new(session.accept().await.unwrap())
             }
-            Nodes::Transport { server, .. } => {
-                let incoming = poll_fn(|cx| {
-                    loop {
-                        match ready!(Pin::new(&mut *server.borrow_mut()).poll(cx)) {
-                            TransportEvent::Incoming { upgrade, .. } => return Poll::Ready(upgrade),
-                            TransportEvent::NewAddress { .. } => {}
-                            other => panic!("{other:?}"),
-                        }
-                    }
-                });
-                let (_, mut muxer) = incoming.await.await.unwrap();
+            Nodes::Transports(transports) => {
+                let (_, mut muxer) = transports.accept().await;
                 let stream = poll_fn(|cx| muxer.poll_inbound_unpin(cx)).await.unwrap();
                 executor.spawn(drive(muxer)).detach();
                 let (_, stream) = listener_select_proto(stream, [PROTOCOL]).await.unwrap();
@@ -244,10 +209,6 @@ impl Stack {
             }
         }
     }
-}
-
-fn tcp() -> libp2p_tcp::tokio::Transport {
-    libp2p_tcp::tokio::Transport::new(libp2p_tcp::Config::new().nodelay(true))
 }
 
 /// Noise and yamux with their defaults on top, as a `Swarm` wants them, with an identity of its own.
@@ -312,26 +273,12 @@ impl Ends {
         from.resize(PAGE + size.max(1 << 20), 0x5a);
         into.resize(PAGE + READ, 0);
         let write = self.executor.spawn(async move {
-            let chunk = &from[aligned(&from)..][..size];
-            let mut left = total;
-            while left > 0 {
-                let len = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                writer.write_all(&chunk[..len]).await.unwrap();
-                left -= len as u64;
-            }
-            writer.flush().await.unwrap();
+            common::write(&mut writer, &from[aligned(&from)..][..size], total).await;
             (writer, from)
         });
         let read = self.executor.spawn(async move {
             let at = aligned(&into);
-            let buf = &mut into[at..][..READ];
-            let mut got = 0;
-            while got < total {
-                match reader.read(buf).await.unwrap() {
-                    0 => break,
-                    n => got += n as u64,
-                }
-            }
+            let got = common::read(&mut reader, &RefCell::new(&mut into[at..][..READ]), total).await;
             (reader, into, got)
         });
         let both = self.executor.run(future::zip(write, read));

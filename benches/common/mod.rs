@@ -4,30 +4,22 @@
 //! the work of both together, and not how fast one CPU wakes another.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses its part")]
 
-use std::cell::Cell;
+mod ends;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_rustls::pki_types::ServerName;
-use futures_rustls::pki_types::pem::PemObject;
-use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use futures_rustls::rustls::crypto::ring;
-use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, client::Resumption};
+use smol::LocalExecutor;
 use smol::future;
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
-use smol::{Async, LocalExecutor};
-use ws_transport::multiaddr::{Multiaddr, Protocol};
-use ws_transport::tls::{Acceptor, Backend, Connector};
-use ws_transport::{Connection, Dialer, ListenOptions, Listener};
+
+pub use ends::*;
 
 /// Buffer of the limit for small writes, in bytes.
 const WRITE: usize = 64 * 1024;
-
-/// The name in the certificate.
-pub const NAME: &str = "localhost";
 
 /// Bytes per read: enough for every row to take as much as it can at a time.
 const READ: usize = 64 * 1024;
@@ -95,196 +87,63 @@ impl AsyncWrite for Buffered {
     }
 }
 
-/// A throw-away certificate and its key, PEM.
-pub struct Certificate {
-    pub chain: String,
-    pub key: String,
-}
-
-impl Certificate {
-    pub fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
-        Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem() }
-    }
-}
-
-/// Raw TCP: what no byte stream on top of it can beat, but for small writes.
-pub async fn tcp_pair(listener: &Async<TcpListener>) -> io::Result<Pair> {
-    let (client, server) = tcp(listener).await?;
-    Ok((Box::new(client), Box::new(server)))
-}
-
-async fn tcp(listener: &Async<TcpListener>) -> io::Result<(Async<TcpStream>, Async<TcpStream>)> {
-    let addr = listener.get_ref().local_addr()?;
-    let (client, server) = future::try_zip(Async::<TcpStream>::connect(addr), listener.accept()).await?;
-    client.get_ref().set_nodelay(true)?;
-    server.0.get_ref().set_nodelay(true)?;
-    Ok((client, server.0))
-}
-
-pub fn tcp_listener() -> io::Result<Async<TcpListener>> {
-    Async::<TcpListener>::bind((Ipv4Addr::LOCALHOST, 0))
-}
-
-/// Raw TLS: futures-rustls itself on TCP.
-pub struct RawRustls {
-    listener: Async<TcpListener>,
-    connector: futures_rustls::TlsConnector,
-    acceptor: futures_rustls::TlsAcceptor,
-}
-
-impl RawRustls {
-    /// Set up as ours are: ring, TLS 1.3 and 1.2, tickets.
-    pub fn new(certificate: &Certificate, resume: bool) -> io::Result<Self> {
-        let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).map_err(io::Error::other)?;
-        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).map_err(io::Error::other)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(chain.clone()).map_err(io::Error::other)?;
-        let provider = Arc::new(ring::default_provider());
-        let mut client = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        if !resume {
-            client.resumption = Resumption::disabled();
-        }
-        let mut server = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
-            .map_err(io::Error::other)?;
-        server.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
-        Ok(RawRustls {
-            listener: tcp_listener()?,
-            connector: Arc::new(client).into(),
-            acceptor: Arc::new(server).into(),
-        })
-    }
-
-    pub async fn pair(&self) -> io::Result<Pair> {
-        let (client, server) = tcp(&self.listener).await?;
-        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-        let connect = async { self.connector.connect(name, client).await };
-        let accept = async { self.acceptor.accept(server).await };
-        let (client, server) = future::try_zip(connect, accept).await?;
-        Ok((Box::new(client), Box::new(server)))
-    }
-}
-
-/// TLS by the system's library on TCP, through our connector and acceptor: the crate's own adapter is the limit here.
-pub struct RawNative {
-    listener: Async<TcpListener>,
-    connector: Connector,
-    acceptor: Acceptor,
-}
-
-impl RawNative {
-    pub fn new(certificate: &Certificate) -> Self {
-        let acceptor = Acceptor::builder(certificate.chain.as_str(), certificate.key.as_str());
-        RawNative {
-            listener: tcp_listener().unwrap(),
-            connector: connector(certificate, Backend::NativeTls),
-            acceptor: acceptor.native_tls().unwrap(),
-        }
-    }
-
-    pub async fn pair(&self) -> Pair {
-        let (client, server) = tcp(&self.listener).await.unwrap();
-        let (client, server) =
-            future::try_zip(self.connector.connect(NAME, client), self.acceptor.accept(server)).await.unwrap();
-        (Box::new(client), Box::new(server))
-    }
-}
-
-/// Ours, by multiaddr: a listener on loopback and a dialer.
-pub struct Ours {
-    listener: Listener,
-    dialer: Dialer,
-    addr: Multiaddr,
-}
-
-impl Ours {
-    pub fn ws() -> Self {
-        let listener = smol::block_on(Listener::bind("/ip4/127.0.0.1/tcp/0/ws")).unwrap();
-        let addr = listener.addresses().unwrap().remove(0);
-        Ours { listener, dialer: Dialer::new(), addr }
-    }
-
-    pub fn wss(certificate: &Certificate, backend: Backend) -> Self {
-        let acceptor = Acceptor::builder(certificate.chain.as_str(), certificate.key.as_str());
-        let options = ListenOptions::new().with_tls(acceptor.build_with(backend).unwrap());
-        let listener = smol::block_on(options.bind("/ip4/127.0.0.1/tcp/0/tls/ws")).unwrap();
-        let addr = Multiaddr::empty()
-            .with(Protocol::Ip4(Ipv4Addr::LOCALHOST))
-            .with(Protocol::Tcp(listener.local_addrs().unwrap()[0].port()))
-            .with(Protocol::Tls)
-            .with(Protocol::Sni(NAME.into()))
-            .with(Protocol::Ws("/".into()));
-        let dialer = Dialer::new().with_tls(connector(certificate, backend));
-        Ours { listener, dialer, addr }
-    }
-
-    /// A dialer without a session to resume.
-    pub fn forget_sessions(&mut self, certificate: &Certificate, backend: Backend) {
-        self.dialer = Dialer::new().with_tls(connector(certificate, backend));
-    }
-
-    pub async fn connections(&self) -> (Connection, Connection) {
-        let accept = async { self.listener.accept().await?.await };
-        future::try_zip(self.dialer.dial(&self.addr), accept).await.unwrap()
-    }
-
-    pub async fn pair(&self) -> Pair {
-        let (client, server) = self.connections().await;
-        (Box::new(client), Box::new(server))
-    }
-}
-
-fn connector(certificate: &Certificate, backend: Backend) -> Connector {
-    Connector::builder().pem_roots(certificate.chain.as_str()).build_with(backend).unwrap()
-}
-
-/// Moves `total` bytes in writes of `size` from one end to the other and says how many arrived.
-pub fn transfer(pair: &mut Pair, direction: Direction, size: usize, total: u64) -> u64 {
-    let (writer, reader) = match direction {
-        Direction::ClientToServer => (&mut pair.0, &mut pair.1),
-        Direction::ServerToClient => (&mut pair.1, &mut pair.0),
-    };
+/// Moves `total` bytes over each pair, all at once, in writes of `size` from one end to the other, and says how many bytes
+/// arrived.
+pub async fn transfer(pairs: &mut [Pair], direction: Direction, size: usize, total: u64) -> u64 {
     let mut memory = MEMORY.take();
     memory.resize(PAGE + READ + size.max(1 << 20), 0x5a);
     let aligned = memory.as_ptr().align_offset(PAGE).min(PAGE);
     let (buf, chunk) = memory[aligned..].split_at_mut(READ);
-    let chunk = &chunk[..size];
+    let (buf, chunk) = (RefCell::new(buf), &chunk[..size]);
     let executor = LocalExecutor::new();
-    let write = executor.spawn(async move {
-        let mut left = total;
-        while left > 0 {
-            let len = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            writer.write_all(&chunk[..len]).await.unwrap();
-            left -= len as u64;
-        }
-        writer.flush().await.unwrap();
-    });
-    let read = executor.spawn(async move {
+    let mut tasks = Vec::with_capacity(pairs.len());
+    for (client, server) in pairs {
+        let (writer, reader) = match direction {
+            Direction::ClientToServer => (client, server),
+            Direction::ServerToClient => (server, client),
+        };
+        let write = executor.spawn(write(writer, chunk, total));
+        let read = executor.spawn(read(reader, &buf, total));
+        tasks.push(future::zip(write, read));
+    }
+    let all = async {
         let mut got = 0;
-        while got < total {
-            match reader.read(buf).await.unwrap() {
-                0 => break,
-                n => got += n as u64,
-            }
+        for task in tasks {
+            got += task.await.1;
         }
         got
-    });
-    let (_, got) = smol::block_on(executor.run(future::zip(write, read)));
+    };
+    let got = executor.run(all).await;
     drop(executor);
     MEMORY.set(memory);
     got
 }
 
+/// Writes `total` bytes, so many at a time.
+pub async fn write(writer: &mut Box<dyn Stream>, chunk: &[u8], total: u64) {
+    let mut left = total;
+    while left > 0 {
+        let len = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        writer.write_all(&chunk[..len]).await.unwrap();
+        left -= len as u64;
+    }
+    writer.flush().await.unwrap();
+}
+
+/// Reads until there are `total` bytes or the end; `buf` is every reader's, for no longer than a poll.
+pub async fn read(reader: &mut Box<dyn Stream>, buf: &RefCell<&mut [u8]>, total: u64) -> u64 {
+    let mut got = 0;
+    while got < total {
+        match poll_fn(|cx| Pin::new(&mut *reader).poll_read(cx, &mut buf.borrow_mut())).await.unwrap() {
+            0 => break,
+            n => got += n as u64,
+        }
+    }
+    got
+}
+
 /// Sends `size` bytes there and back, `times` times.
-pub fn ping_pong(pair: &mut Pair, size: usize, times: u64) {
+pub async fn ping_pong(pair: &mut Pair, size: usize, times: u64) {
     let (client, server) = (&mut pair.0, &mut pair.1);
     let executor = LocalExecutor::new();
     let there = executor.spawn(async move {
@@ -304,7 +163,7 @@ pub fn ping_pong(pair: &mut Pair, size: usize, times: u64) {
             server.flush().await.unwrap();
         }
     });
-    smol::block_on(executor.run(future::zip(there, back)));
+    executor.run(future::zip(there, back)).await;
 }
 
 /// One byte each way: what shows that both ends of a raw connection are there.
@@ -320,4 +179,14 @@ pub async fn greet((client, server): &mut Pair) {
         server.flush().await
     };
     future::try_zip(there, back).await.unwrap();
+}
+
+/// Lets this process have as many descriptors as it may: a connection takes two.
+pub fn allow_descriptors() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
 }

@@ -1,33 +1,34 @@
-//! Memory of an idle end of the full stack, ours and rust-libp2p's: its heap, counted, and what becomes resident.
+//! Memory of an idle end, ours, its limits and its peers: its heap, the stream itself included, counted, and what becomes
+//! resident.
 //!
 //! ```console
-//! $ cd bench-peers && cargo run --release --bin idle
+//! $ cd bench-peers && cargo run --release --bin idle -- --connections 1,100,1000
 //! ```
 //!
-//! Many connections, both ends in this process, divided by the ends; each with an open stream, its muxers' tasks and
-//! their executor. Each row has a process of its own, for what is freed stays resident. Sockets' buffers are the
-//! kernel's and not in it.
-
-#[path = "../../../benches/common/mod.rs"]
-mod common;
-#[path = "../smol_tcp.rs"]
-mod smol_tcp;
-#[path = "../stack.rs"]
-mod stack;
+//! Many connections, both ends in this process, divided by the ends. Of the full stack each has an open stream, its muxers'
+//! tasks and their executor. Each figure has a process of its own, for what is freed stays resident. Sockets' buffers are
+//! the kernel's and not in it.
+//!
+//! Options: `--connections LIST` (200), `--only TEXT` (rows whose group and name contain it, such as `ws/ours`),
+//! `--json FILE`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;
+use std::error::Error;
+use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use common::Direction;
-use stack::{Ends, ROWS, Stack};
+use bench_peers::common::{Direction, allow_descriptors};
+use bench_peers::rows::{Connected, GROUPS, Group, Row};
 
-/// Connections at a time: few enough for the 1,024 descriptors that many systems give a process.
-const CONNECTIONS: usize = 200;
+/// Bytes that go each way before the second look, over the full stack and over byte streams.
+const STACK_TRAFFIC: u64 = 1 << 20;
+const TRAFFIC: u64 = 64 << 10;
 
-const MIB: u64 = 1 << 20;
+/// The groups that are looked at.
+const LOOKED_AT: [&str; 4] = ["ws", "wss-rustls", "wss-native", "stack"];
 
 /// The system's allocator, with the bytes in use counted.
 struct Counting;
@@ -62,53 +63,105 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
-    match env::args().nth(1) {
-        Some(name) => match ROWS.iter().find(|row| row.0 == name) {
-            Some((name, stack)) => row(name, &stack()),
-            None => return ExitCode::FAILURE,
-        },
-        None => {
-            println!("| bytes of an idle end | heap, fresh | resident | heap, after 1 MiB each way | resident |");
-            println!("|---|---|---|---|---|");
-            for (name, _) in ROWS {
-                let status = Command::new(env::current_exe().unwrap()).arg(name).status().unwrap();
-                assert!(status.success(), "{name}: {status}");
+    let args: Vec<String> = env::args().skip(1).collect();
+    if let [group, row, connections] = args.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        && let (Some(group), Ok(connections)) = (group_named(group), connections.parse())
+        && let Some(row) = (group.rows)().into_iter().find(|other| other.name == row)
+    {
+        allow_descriptors();
+        println!("{}", look(&row, connections).map(|bytes| bytes.to_string()).join(" "));
+        return ExitCode::SUCCESS;
+    }
+    match all(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(wrong) => {
+            eprintln!("{wrong}; the options are on top of src/bin/idle.rs");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn group_named(name: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.name == name)
+}
+
+/// Looks at every row asked for, in processes of their own.
+fn all(args: &[String]) -> Result<(), Box<dyn Error>> {
+    let (mut connections, mut only, mut file) = (vec!["200"], "", None);
+    for option in args.chunks(2) {
+        match option {
+            [name, list] if name == "--connections" => connections = list.split(',').collect(),
+            [name, text] if name == "--only" => only = text,
+            [name, path] if name == "--json" => file = Some(path),
+            _ => return Err(format!("{} is unknown, or wants a value", option[0]).into()),
+        }
+    }
+    println!("| bytes of an idle end | connections | heap, fresh | resident | heap, after traffic | resident |");
+    println!("|---|---|---|---|---|---|");
+    let mut json = String::new();
+    for group in LOOKED_AT.into_iter().filter_map(group_named) {
+        for row in (group.rows)() {
+            let name = format!("{}/{}", group.name, row.name);
+            if !name.contains(only) || row.name.ends_with("-buffered") {
+                continue;
+            }
+            for &connections in &connections {
+                let output = Command::new(env::current_exe()?).args([group.name, row.name, connections]).output()?;
+                if !output.status.success() {
+                    return Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)).into());
+                }
+                let text = String::from_utf8(output.stdout)?;
+                let [fresh, fresh_resident, used, used_resident] = text.split_whitespace().collect::<Vec<_>>()[..]
+                else {
+                    return Err(format!("{name} says {text}").into());
+                };
+                println!("| {name} | {connections} | {fresh} | {fresh_resident} | {used} | {used_resident} |");
+                let _ = writeln!(
+                    json,
+                    r#"{{"point":"idle/{}/{connections}","row":"{}","unit":"B","fresh":[{fresh},{fresh_resident}],"used":[{used},{used_resident}]}}"#,
+                    group.name, row.name,
+                );
             }
         }
     }
-    ExitCode::SUCCESS
+    if let Some(file) = file {
+        fs::write(file, json)?;
+    }
+    Ok(())
 }
 
-fn row(name: &str, stack: &Stack) {
+/// Bytes for each end: heap and resident, fresh and after traffic.
+fn look(row: &Row, connections: usize) -> [usize; 4] {
     // What there is once and not for each connection.
-    let mut first = stack.connect();
+    let mut first = row.connect(1);
     fill(&mut first);
     let begin = used();
-    let mut ends: Vec<Ends> = (0..CONNECTIONS).map(|_| stack.connect()).collect();
-    ends.iter_mut().for_each(settle);
+    let mut connected = match first {
+        Connected::Pairs(..) => vec![row.connect(connections)],
+        Connected::Ends(_) => (0..connections).map(|_| row.connect(1)).collect(),
+    };
+    connected.iter_mut().for_each(settle);
     let fresh = used();
-    ends.iter_mut().for_each(fill);
+    connected.iter_mut().for_each(fill);
     let filled = used();
-    let each = |now: usize, then: usize| now.saturating_sub(then) / (2 * CONNECTIONS);
-    println!(
-        "| {name} | {} | {} | {} | {} |",
-        each(fresh.0, begin.0),
-        each(fresh.1, begin.1),
-        each(filled.0, begin.0),
-        each(filled.1, begin.1)
-    );
+    let each = |now: usize, then: usize| now.saturating_sub(then) / (2 * connections);
+    [each(fresh.0, begin.0), each(fresh.1, begin.1), each(filled.0, begin.0), each(filled.1, begin.1)]
 }
 
-fn fill(ends: &mut Ends) {
+fn fill(connected: &mut Connected) {
+    let each = match connected {
+        Connected::Pairs(..) => TRAFFIC,
+        Connected::Ends(_) => STACK_TRAFFIC,
+    };
     for direction in Direction::BOTH {
-        assert_eq!(ends.transfer(direction, 64 * 1024, MIB), MIB);
+        assert_eq!(connected.transfer(direction, 64 * 1024, each), each * connected.connections() as u64);
     }
-    settle(ends);
+    settle(connected);
 }
 
 /// Lets what is under way arrive.
-fn settle(ends: &mut Ends) {
-    ends.ping_pong(1, 4);
+fn settle(connected: &mut Connected) {
+    connected.ping_pong(1, 4);
 }
 
 /// Bytes of the heap in use, and bytes resident.

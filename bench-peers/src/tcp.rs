@@ -1,5 +1,5 @@
-//! A TCP transport for rust-libp2p on smol, which rust-libp2p has no more: so that its WebSocket can be measured on the
-//! reactor that ours runs on.
+//! TCP transports for rust-libp2p: its own, on Tokio, and one on smol, which rust-libp2p has no more, so that its WebSocket
+//! can be measured on the reactor that ours runs on.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,6 +11,11 @@ use libp2p_core::transport::{DialOpts, ListenerId, TransportError, TransportEven
 use libp2p_core::{Multiaddr, Transport};
 use smol::Async;
 use ws_transport::multiaddr::Protocol;
+
+/// rust-libp2p's own. TCP_NODELAY is set.
+pub fn tokio_tcp() -> libp2p_tcp::tokio::Transport {
+    libp2p_tcp::tokio::Transport::new(libp2p_tcp::Config::new().nodelay(true))
+}
 
 /// One listener at most, on an IPv4 address. TCP_NODELAY is set.
 #[derive(Default)]

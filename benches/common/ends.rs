@@ -1,0 +1,228 @@
+//! Ways to get two connected ends: ours by multiaddr, and the limits that ours are held against.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_rustls::pki_types::pem::PemObject;
+use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use futures_rustls::rustls::crypto::ring;
+use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, client::Resumption};
+use smol::Async;
+use smol::future;
+use ws_transport::multiaddr::{Multiaddr, Protocol};
+use ws_transport::tls::{Acceptor, Backend, Connector, MaybeTls};
+use ws_transport::{Connection, Dialer, ListenOptions, Listener};
+
+use super::{Pair, buffered};
+
+/// The name in the certificate.
+pub const NAME: &str = "localhost";
+
+/// A throw-away certificate and its key, PEM.
+pub struct Certificate {
+    pub chain: String,
+    pub key: String,
+}
+
+impl Certificate {
+    pub fn generate() -> Self {
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
+        Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem() }
+    }
+
+    /// The two as rustls takes them.
+    pub fn der(&self) -> io::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+        let chain = CertificateDer::from_pem_slice(self.chain.as_bytes()).map_err(io::Error::other)?;
+        Ok((chain, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(io::Error::other)?))
+    }
+}
+
+/// Raw TCP: what no byte stream on top of it can beat, but for small writes.
+pub async fn tcp_pair(listener: &Async<TcpListener>) -> io::Result<Pair> {
+    let (client, server) = tcp(listener).await?;
+    Ok((Box::new(client), Box::new(server)))
+}
+
+pub async fn tcp(listener: &Async<TcpListener>) -> io::Result<(Async<TcpStream>, Async<TcpStream>)> {
+    let addr = listener.get_ref().local_addr()?;
+    let (client, server) = future::try_zip(Async::<TcpStream>::connect(addr), listener.accept()).await?;
+    client.get_ref().set_nodelay(true)?;
+    server.0.get_ref().set_nodelay(true)?;
+    Ok((client, server.0))
+}
+
+pub fn tcp_listener() -> io::Result<Async<TcpListener>> {
+    Async::<TcpListener>::bind((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// Raw TLS: futures-rustls itself on TCP.
+pub struct RawRustls {
+    listener: Async<TcpListener>,
+    pub client: Arc<ClientConfig>,
+    pub server: Arc<ServerConfig>,
+}
+
+/// One end of TLS over TCP.
+pub type Rustls = futures_rustls::TlsStream<Async<TcpStream>>;
+
+impl RawRustls {
+    /// Set up as ours are: ring, TLS 1.3 and 1.2, tickets.
+    pub fn new(certificate: &Certificate, resume: bool) -> io::Result<Self> {
+        let (chain, key) = certificate.der()?;
+        let mut roots = RootCertStore::empty();
+        roots.add(chain.clone()).map_err(io::Error::other)?;
+        let provider = Arc::new(ring::default_provider());
+        let mut client = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        if !resume {
+            client.resumption = Resumption::disabled();
+        }
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .map_err(io::Error::other)?;
+        server.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
+        Ok(RawRustls { listener: tcp_listener()?, client: Arc::new(client), server: Arc::new(server) })
+    }
+
+    pub async fn ends(&self) -> io::Result<(Rustls, Rustls)> {
+        let (client, server) = tcp(&self.listener).await?;
+        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+        let connect = async { futures_rustls::TlsConnector::from(self.client.clone()).connect(name, client).await };
+        let accept = async { futures_rustls::TlsAcceptor::from(self.server.clone()).accept(server).await };
+        let (client, server) = future::try_zip(connect, accept).await?;
+        Ok((client.into(), server.into()))
+    }
+
+    pub async fn pair(&self) -> io::Result<Pair> {
+        let (client, server) = self.ends().await?;
+        Ok((Box::new(client), Box::new(server)))
+    }
+}
+
+/// TLS by the system's library on TCP, through our connector and acceptor: the crate's own adapter is the limit here.
+pub struct RawNative {
+    listener: Async<TcpListener>,
+    connector: Connector,
+    acceptor: Acceptor,
+}
+
+impl RawNative {
+    pub fn new(certificate: &Certificate) -> Self {
+        let acceptor = Acceptor::builder(certificate.chain.as_str(), certificate.key.as_str());
+        RawNative {
+            listener: tcp_listener().unwrap(),
+            connector: connector(certificate, Backend::NativeTls),
+            acceptor: acceptor.native_tls().unwrap(),
+        }
+    }
+
+    pub async fn ends(&self) -> (MaybeTls<Async<TcpStream>>, MaybeTls<Async<TcpStream>>) {
+        let (client, server) = tcp(&self.listener).await.unwrap();
+        future::try_zip(self.connector.connect(NAME, client), self.acceptor.accept(server)).await.unwrap()
+    }
+
+    pub async fn pair(&self) -> Pair {
+        let (client, server) = self.ends().await;
+        (Box::new(client), Box::new(server))
+    }
+}
+
+/// Ours, by multiaddr: a listener on loopback and a dialer.
+pub struct Ours {
+    listener: Listener,
+    dialer: Dialer,
+    addr: Multiaddr,
+}
+
+impl Ours {
+    pub fn ws() -> Self {
+        let listener = smol::block_on(Listener::bind("/ip4/127.0.0.1/tcp/0/ws")).unwrap();
+        let addr = listener.addresses().unwrap().remove(0);
+        Ours { listener, dialer: Dialer::new(), addr }
+    }
+
+    pub fn wss(certificate: &Certificate, backend: Backend) -> Self {
+        let acceptor = Acceptor::builder(certificate.chain.as_str(), certificate.key.as_str());
+        let options = ListenOptions::new().with_tls(acceptor.build_with(backend).unwrap());
+        let listener = smol::block_on(options.bind("/ip4/127.0.0.1/tcp/0/tls/ws")).unwrap();
+        let addr = Multiaddr::empty()
+            .with(Protocol::Ip4(Ipv4Addr::LOCALHOST))
+            .with(Protocol::Tcp(listener.local_addrs().unwrap()[0].port()))
+            .with(Protocol::Tls)
+            .with(Protocol::Sni(NAME.into()))
+            .with(Protocol::Ws("/".into()));
+        Ours { listener, dialer: dialer(certificate, backend), addr }
+    }
+
+    pub async fn connections(&self) -> (Connection, Connection) {
+        self.dialed_by(&self.dialer).await
+    }
+
+    /// With a dialer of its own: one without a session to resume, if it is new.
+    pub async fn dialed_by(&self, dialer: &Dialer) -> (Connection, Connection) {
+        let accept = async { self.listener.accept().await?.await };
+        future::try_zip(dialer.dial(&self.addr), accept).await.unwrap()
+    }
+
+    pub async fn pair(&self) -> Pair {
+        let (client, server) = self.connections().await;
+        (Box::new(client), Box::new(server))
+    }
+}
+
+/// Makes a fresh pair of connected ends.
+pub type Connect = Box<dyn Fn() -> Pair>;
+
+/// Ours and its limits, in groups that are compared: ws, and wss by the backends compiled in.
+pub fn groups() -> Vec<(String, [(&'static str, Connect); 3])> {
+    let tcp = tcp_listener().unwrap();
+    let plain = rows("tcp", "tcp-buffered", move || smol::block_on(tcp_pair(&tcp)).unwrap(), Ours::ws());
+    let certificate = Certificate::generate();
+    let secure = Backend::compiled_in().iter().map(|&backend| {
+        let ours = Ours::wss(&certificate, backend);
+        let rows = match backend {
+            Backend::Rustls => {
+                let raw = RawRustls::new(&certificate, false).unwrap();
+                rows("rustls", "rustls-buffered", move || smol::block_on(raw.pair()).unwrap(), ours)
+            }
+            _ => {
+                let raw = RawNative::new(&certificate);
+                rows("native-tls", "native-tls-buffered", move || smol::block_on(raw.pair()), ours)
+            }
+        };
+        (format!("wss-{backend}"), rows)
+    });
+    [("ws".to_owned(), plain)].into_iter().chain(secure).collect()
+}
+
+fn rows(
+    raw: &'static str,
+    raw_buffered: &'static str,
+    connect: impl Fn() -> Pair + 'static,
+    ours: Ours,
+) -> [(&'static str, Connect); 3] {
+    let connect = Rc::new(connect);
+    let again = connect.clone();
+    [
+        (raw, Box::new(move || connect())),
+        (raw_buffered, Box::new(move || buffered(again()))),
+        ("ours", Box::new(move || smol::block_on(ours.pair()))),
+    ]
+}
+
+/// A dialer that has no session to resume.
+pub fn dialer(certificate: &Certificate, backend: Backend) -> Dialer {
+    Dialer::new().with_tls(connector(certificate, backend))
+}
+
+fn connector(certificate: &Certificate, backend: Backend) -> Connector {
+    Connector::builder().pem_roots(certificate.chain.as_str()).build_with(backend).unwrap()
+}
