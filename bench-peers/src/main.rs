@@ -10,16 +10,18 @@
 //! comes and goes, cancels out. A Markdown table goes to standard output, one JSON line per point to `--json FILE`.
 //!
 //! Options: `--rounds N` (7), `--mib N` moved per point (64), `--cpu N` to be pinned to (0), `--json FILE`, `--only TEXT`
-//! (points whose name contains it, such as `ws/c2s/65536` or `stack/`), `--rows TEXT` (rows whose name contains it; limits
-//! stay), `--alone NAME` (this row by itself, for profilers: its ratios mean nothing).
+//! (the point of this name, such as `ws/c2s/65536`, else those whose name contains it, such as `stack/`), `--rows TEXT`
+//! (rows whose name contains it; limits stay), `--alone NAME` (this row by itself, for profilers: its ratios mean nothing).
 
 mod report;
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use bench_peers::common::allow_descriptors;
-use bench_peers::rows::{GROUPS, Row};
+use bench_peers::rows::{GROUPS, Group, Row};
+use bench_peers::work::Work;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 struct Options {
@@ -48,33 +50,42 @@ fn main() -> ExitCode {
     }
 
     allow_descriptors();
+    match measure_all(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", options.json.unwrap_or_default());
+            ExitCode::FAILURE
+        }
+    }
+}
 
-    let mut json = String::new();
+/// Measures the points asked for, and writes each down as soon as it is known.
+fn measure_all(options: &Options) -> io::Result<()> {
+    let mut json: Box<dyn Write> = match &options.json {
+        Some(file) => Box::new(File::create(file)?),
+        None => Box::new(io::sink()),
+    };
+    let points = |group: &Group| -> Vec<(String, Work)> {
+        (group.works)().into_iter().map(|work| (format!("{}/{}", group.name, work.name()), work)).collect()
+    };
+    let is_one = GROUPS.iter().flat_map(points).any(|(point, _)| point == options.only);
     for group in &GROUPS {
-        let points: Vec<_> = (group.works)()
-            .into_iter()
-            .map(|work| (format!("{}/{}", group.name, work.name()), work))
-            .filter(|(point, _)| point.contains(&options.only))
-            .collect();
+        let mut points = points(group);
+        points.retain(|(point, _)| *point == options.only || !is_one && point.contains(&options.only));
         if points.is_empty() {
             continue;
         }
         let rows = (group.rows)();
         let rows = options.pick(&rows);
+        if rows.is_empty() {
+            continue;
+        }
         for (point, work) in points {
-            if !rows.is_empty() {
-                let samples = report::measure(work, &rows, options.rounds, options.bytes);
-                report::tell(&point, work.unit(), group.limits, &rows, &samples, &mut json);
-            }
+            let samples = report::measure(work, &rows, options.rounds, options.bytes);
+            json.write_all(report::tell(&point, work.unit(), group.limits, &rows, &samples).as_bytes())?;
         }
     }
-    if let Some(file) = &options.json
-        && let Err(error) = fs::write(file, json)
-    {
-        eprintln!("{file}: {error}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    Ok(())
 }
 
 impl Options {

@@ -23,8 +23,9 @@ pub fn measure(work: Work, rows: &[&Row], rounds: usize, bytes: u64) -> Vec<Vec<
     samples
 }
 
-/// Prints a table of medians, and appends a line of JSON for each row.
-pub fn tell(point: &str, unit: &str, limits: [&str; 2], rows: &[&Row], samples: &[Vec<Sample>], json: &mut String) {
+/// Prints a table of medians, and returns a line of JSON for each row.
+pub fn tell(point: &str, unit: &str, limits: [&str; 2], rows: &[&Row], samples: &[Vec<Sample>]) -> String {
+    let mut json = String::new();
     println!("\n{point}\n\n| row | CPU {unit} | wall {unit} | x {} | spread | x {} |", limits[0], limits[1]);
     println!("|---|---|---|---|---|---|");
     for (row, own) in rows.iter().zip(samples) {
@@ -44,6 +45,7 @@ pub fn tell(point: &str, unit: &str, limits: [&str; 2], rows: &[&Row], samples: 
             row.name, row.limits[0], row.limits[1],
         );
     }
+    json
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

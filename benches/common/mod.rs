@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use smol::LocalExecutor;
 use smol::future;
@@ -164,6 +164,15 @@ pub async fn ping_pong(pair: &mut Pair, size: usize, times: u64) {
         }
     });
     executor.run(future::zip(there, back)).await;
+}
+
+/// Lets both ends wait for a byte, as idle ones do, without a task of theirs.
+pub fn wait((client, server): &mut Pair) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for end in [client, server] {
+        // Under Tokio that has to be done inside of the runtime.
+        assert!(Pin::new(end).poll_read(&mut cx, &mut [0]).is_pending());
+    }
 }
 
 /// One byte each way: what shows that both ends of a raw connection are there.

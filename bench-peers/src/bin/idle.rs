@@ -159,9 +159,10 @@ fn fill(connected: &mut Connected) {
     settle(connected);
 }
 
-/// Lets what is under way arrive.
+/// Lets what is under way arrive, and waits for more.
 fn settle(connected: &mut Connected) {
     connected.ping_pong(1, 4);
+    connected.wait();
 }
 
 /// Bytes of the heap in use, and bytes resident.

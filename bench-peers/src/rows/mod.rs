@@ -159,4 +159,11 @@ impl Connected {
             Connected::Ends(ends) => ends.ping_pong(size, times),
         }
     }
+
+    /// Lets all ends wait for a byte, as idle ones do.
+    pub fn wait(&mut self) {
+        if let Connected::Pairs(pairs, runtime) = self {
+            runtime.block_on(async { pairs.iter_mut().for_each(common::wait) });
+        }
+    }
 }
