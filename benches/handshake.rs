@@ -44,9 +44,11 @@ fn wss(c: &mut Criterion) {
         let ours = Ours::wss(&certificate, backend);
         group.bench_function("ours", |b| {
             b.iter_custom(|iterations| {
-                let mut fresh = (0..iterations).map(|_| common::dialer(&certificate, backend)).collect::<Vec<_>>();
+                // Made before and dropped after.
+                let fresh = (0..iterations).map(|_| common::dialer(&certificate, backend)).collect::<Vec<_>>();
+                let mut fresh = fresh.iter();
                 let connect = async || {
-                    let pair = ours.dialed_by(&fresh.pop().unwrap()).await;
+                    let pair = ours.dialed_by(fresh.next().unwrap()).await;
                     assert!(pair.0.get_ref().is_tls());
                     pair
                 };

@@ -13,6 +13,8 @@ pub struct Transports<O> {
     client: RefCell<Boxed<O>>,
     /// Those that dial once, before `client` does.
     fresh: RefCell<Vec<Boxed<O>>>,
+    /// Those that have; they are dropped when there are new ones, and not while connecting is measured.
+    used: RefCell<Vec<Boxed<O>>>,
     pub addr: Multiaddr,
 }
 
@@ -21,11 +23,18 @@ impl<O: 'static> Transports<O> {
     pub async fn listen(mut server: Boxed<O>, client: Boxed<O>, addr: &str) -> Self {
         server.listen_on(ListenerId::next(), addr.parse().unwrap()).unwrap();
         let addr = poll_fn(|cx| Pin::new(&mut server).poll(cx)).await.into_new_address().unwrap();
-        Transports { server: RefCell::new(server), client: RefCell::new(client), fresh: RefCell::default(), addr }
+        Transports {
+            server: RefCell::new(server),
+            client: RefCell::new(client),
+            fresh: RefCell::default(),
+            used: RefCell::default(),
+            addr,
+        }
     }
 
     /// Dials once with each of these from now on.
     pub fn add_fresh(&self, clients: impl Iterator<Item = Boxed<O>>) {
+        self.used.borrow_mut().clear();
         self.fresh.borrow_mut().extend(clients);
     }
 
@@ -36,6 +45,7 @@ impl<O: 'static> Transports<O> {
             Some(client) => client.dial(self.addr.clone(), options),
             None => self.client.borrow_mut().dial(self.addr.clone(), options),
         };
+        self.used.borrow_mut().extend(fresh);
         dial.unwrap().await.unwrap()
     }
 

@@ -1,12 +1,12 @@
 //! All groups and their rows.
 
-use std::cell::RefCell;
 use std::net::Ipv4Addr;
 
 use futures_rustls::pki_types::ServerName;
 use smol::future;
 use tokio::net::TcpListener;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
+use ws_transport::Dialer;
 use ws_transport::tls::Backend;
 
 use super::{Group, Kind, Opening, Row};
@@ -206,13 +206,8 @@ fn rustls_connecting() -> Vec<Row> {
 
     let wss = keep(Ours::wss(certificate, Backend::Rustls));
     rows.push(Row::new("ours-resumed", resumed, &SMOL, move || wss.pair()));
-    let dialers = keep(RefCell::new(Vec::new()));
-    let ours = move || async {
-        let dialer = dialers.borrow_mut().pop().unwrap();
-        boxed(wss.dialed_by(&dialer).await)
-    };
-    let fresh = |times| dialers.borrow_mut().extend((0..times).map(|_| common::dialer(certificate, Backend::Rustls)));
-    rows.push(Row::new("ours", RUSTLS, &SMOL, ours).prepared_by(fresh));
+    let dialer = keep(Dialer::new().with_tls(raw.client.clone().into()));
+    rows.push(Row::new("ours", RUSTLS, &SMOL, move || async { boxed(wss.dialed_by(dialer).await) }));
 
     let libp2p_resumed = libp2p("libp2p-websocket-resumed", resumed, &SMOL, SmolTcp::default, Some(certificate));
     let transports = keep(Libp2p::new(&SMOL, SmolTcp::default, Some(certificate)));
