@@ -10,12 +10,11 @@ use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::crypto::ring;
 use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, client::Resumption};
 use smol::Async;
-use smol::future;
 use ws_transport::multiaddr::{Multiaddr, Protocol};
 use ws_transport::tls::{Acceptor, Backend, Connector, MaybeTls};
 use ws_transport::{Connection, Dialer, ListenOptions, Listener};
 
-use super::{Pair, buffered};
+use super::{Pair, buffered, try_both};
 
 /// The name in the certificate.
 pub const NAME: &str = "localhost";
@@ -47,7 +46,7 @@ pub async fn tcp_pair(listener: &Async<TcpListener>) -> io::Result<Pair> {
 
 pub async fn tcp(listener: &Async<TcpListener>) -> io::Result<(Async<TcpStream>, Async<TcpStream>)> {
     let addr = listener.get_ref().local_addr()?;
-    let (client, server) = future::try_zip(Async::<TcpStream>::connect(addr), listener.accept()).await?;
+    let (client, server) = try_both(Async::<TcpStream>::connect(addr), listener.accept()).await?;
     client.get_ref().set_nodelay(true)?;
     server.0.get_ref().set_nodelay(true)?;
     Ok((client, server.0))
@@ -97,7 +96,7 @@ impl RawRustls {
         let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
         let connect = async { futures_rustls::TlsConnector::from(self.client.clone()).connect(name, client).await };
         let accept = async { futures_rustls::TlsAcceptor::from(self.server.clone()).accept(server).await };
-        let (client, server) = future::try_zip(connect, accept).await?;
+        let (client, server) = try_both(connect, accept).await?;
         Ok((client.into(), server.into()))
     }
 
@@ -126,7 +125,7 @@ impl RawNative {
 
     pub async fn ends(&self) -> (MaybeTls<Async<TcpStream>>, MaybeTls<Async<TcpStream>>) {
         let (client, server) = tcp(&self.listener).await.unwrap();
-        future::try_zip(self.connector.connect(NAME, client), self.acceptor.accept(server)).await.unwrap()
+        try_both(self.connector.connect(NAME, client), self.acceptor.accept(server)).await.unwrap()
     }
 
     pub async fn pair(&self) -> Pair {
@@ -169,7 +168,7 @@ impl Ours {
     /// With a dialer of its own: one without a session to resume, if it is new.
     pub async fn dialed_by(&self, dialer: &Dialer) -> (Connection, Connection) {
         let accept = async { self.listener.accept().await?.await };
-        future::try_zip(dialer.dial(&self.addr), accept).await.unwrap()
+        try_both(dialer.dial(&self.addr), accept).await.unwrap()
     }
 
     pub async fn pair(&self) -> Pair {

@@ -187,7 +187,24 @@ pub async fn greet((client, server): &mut Pair) {
         server.write_all(b"!").await?;
         server.flush().await
     };
-    future::try_zip(there, back).await.unwrap();
+    try_both(there, back).await.unwrap();
+}
+
+/// Runs two ends as tasks of their own: what wakes the one does not poll the other.
+pub async fn both<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    let executor = LocalExecutor::new();
+    let tasks = (executor.spawn(one), executor.spawn(other));
+    executor.run(future::zip(tasks.0, tasks.1)).await
+}
+
+/// The same, until one fails.
+pub async fn try_both<A, B, E>(
+    one: impl Future<Output = Result<A, E>>,
+    other: impl Future<Output = Result<B, E>>,
+) -> Result<(A, B), E> {
+    let executor = LocalExecutor::new();
+    let tasks = (executor.spawn(one), executor.spawn(other));
+    executor.run(future::try_zip(tasks.0, tasks.1)).await
 }
 
 /// Lets this process have as many descriptors as it may: a connection takes two.

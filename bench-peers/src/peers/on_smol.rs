@@ -8,7 +8,6 @@ use futures_util::{TryStreamExt as _, sink, stream};
 use libp2p_core::Transport;
 use libp2p_core::transport::Boxed;
 use libp2p_websocket::tls;
-use smol::future;
 use soketto::handshake::server::Response;
 use soketto::handshake::{Client, Server};
 use ws_stream_tungstenite::WsStream;
@@ -16,7 +15,7 @@ use ws_transport::multiaddr::Protocol;
 
 use super::calls::{Call, Calls};
 use super::messages::Messages;
-use crate::common::{Certificate, NAME, Pair, Stream};
+use crate::common::{Certificate, NAME, Pair, Stream, both, try_both};
 use crate::runtime::Runtime;
 use crate::transports::Transports;
 
@@ -24,13 +23,13 @@ const URL: &str = "ws://localhost/";
 
 pub async fn async_tungstenite<S: Stream + 'static>((client, server): (S, S)) -> Pair {
     let connect = async { client_async(URL, client).await };
-    let ((client, _), server) = future::try_zip(connect, accept_async(server)).await.unwrap();
+    let ((client, _), server) = try_both(connect, accept_async(server)).await.unwrap();
     (Box::new(Messages::new(client)), Box::new(Messages::new(server)))
 }
 
 pub async fn ws_stream_tungstenite<S: Stream + Send + 'static>((client, server): (S, S)) -> Pair {
     let connect = async { older::client_async(URL, client).await };
-    let ((client, _), server) = future::try_zip(connect, older::accept_async(server)).await.unwrap();
+    let ((client, _), server) = try_both(connect, older::accept_async(server)).await.unwrap();
     (Box::new(WsStream::new(client)), Box::new(WsStream::new(server)))
 }
 
@@ -46,7 +45,7 @@ pub async fn soketto<S: Stream + 'static>((client, server): (S, S)) -> Pair {
         server.send_response(&Response::Accept { key, protocol: None }).await?;
         Ok(server.into_builder().finish())
     };
-    let (client, server) = future::try_zip(connect, accept).await.unwrap();
+    let (client, server) = try_both(connect, accept).await.unwrap();
     (soketto_calls(client), soketto_calls(server))
 }
 
@@ -124,7 +123,7 @@ impl Libp2p {
     }
 
     pub async fn pair(&self) -> Pair {
-        let (client, server) = future::zip(self.transports.dial(), self.transports.accept()).await;
+        let (client, server) = both(self.transports.dial(), self.transports.accept()).await;
         (Box::new(client), Box::new(server))
     }
 }

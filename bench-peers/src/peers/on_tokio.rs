@@ -4,7 +4,6 @@ use std::io;
 
 use fastwebsockets::{Frame, Payload, Role as FastRole, WebSocketRead, WebSocketWrite, after_handshake_split};
 use futures_util::{StreamExt as _, TryStreamExt as _, sink, stream};
-use smol::future;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Bytes;
@@ -16,7 +15,7 @@ use yawc::{Options, Role, WebSocket};
 
 use super::calls::{Call, Calls};
 use super::messages::Messages;
-use crate::common::{NAME, Pair, Stream};
+use crate::common::{NAME, Pair, Stream, both, try_both};
 
 const URL: &str = "ws://localhost/";
 
@@ -31,7 +30,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> TokioStream for T {}
 /// Both ends of a TCP connection.
 pub async fn tcp(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let addr = listener.local_addr()?;
-    let (client, (server, _)) = future::try_zip(TcpStream::connect(addr), listener.accept()).await?;
+    let (client, (server, _)) = try_both(TcpStream::connect(addr), listener.accept()).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     Ok((client, server))
@@ -42,20 +41,20 @@ pub async fn ours<S: TokioStream>((client, server): (S, S)) -> Pair {
     let request = ClientRequest::new(NAME, "/").unwrap();
     let options = ServerOptions::new();
     let connect = handshake::client(client.compat(), &request, StreamConfig::new());
-    let (client, server) = future::zip(connect, handshake::server(server.compat(), &options)).await;
+    let (client, server) = both(connect, handshake::server(server.compat(), &options)).await;
     (Box::new(client.unwrap()), Box::new(server.unwrap()))
 }
 
 pub async fn tokio_tungstenite<S: TokioStream>((client, server): (S, S)) -> Pair {
     let connect = tokio_tungstenite::client_async(URL, client);
     let accept = tokio_tungstenite::accept_async(server);
-    let ((client, _), server) = future::try_zip(connect, accept).await.unwrap();
+    let ((client, _), server) = try_both(connect, accept).await.unwrap();
     (Box::new(Messages::new(client)), Box::new(Messages::new(server)))
 }
 
 pub async fn tokio_websockets<S: TokioStream>((client, server): (S, S)) -> Pair {
     let (connect, accept) = (ClientBuilder::new().uri(URL).unwrap(), ServerBuilder::new());
-    let ((client, _), (_, server)) = future::try_zip(connect.connect_on(client), accept.accept(server)).await.unwrap();
+    let ((client, _), (_, server)) = try_both(connect.connect_on(client), accept.accept(server)).await.unwrap();
     (Box::new(Messages::new(client)), Box::new(Messages::new(server)))
 }
 

@@ -10,10 +10,9 @@ use openssl::ssl::{HandshakeError, MidHandshakeSslStream, SslAcceptor, SslConnec
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 use smol::Async;
-use smol::future;
 use smol::io::{AsyncRead, AsyncWrite};
 
-use crate::common::{self, Certificate, NAME, Pair};
+use crate::common::{self, Certificate, NAME, Pair, both};
 
 pub struct OpenSsl {
     listener: Async<TcpListener>,
@@ -39,7 +38,7 @@ impl OpenSsl {
         let (client, server) = common::tcp(&self.listener).await.unwrap();
         let connect = shake_hands(self.connector.connect(NAME, Blocking(client)));
         let accept = shake_hands(self.acceptor.accept(Blocking(server)));
-        let (client, server) = future::zip(connect, accept).await;
+        let (client, server) = both(connect, accept).await;
         (Box::new(Tls(client)), Box::new(Tls(server)))
     }
 }

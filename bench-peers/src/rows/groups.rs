@@ -3,14 +3,13 @@
 use std::net::Ipv4Addr;
 
 use futures_rustls::pki_types::ServerName;
-use smol::future;
 use tokio::net::TcpListener;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use ws_transport::Dialer;
 use ws_transport::tls::Backend;
 
 use super::{Group, Kind, Opening, Row};
-use crate::common::{self, Certificate, NAME, Ours, Pair, RawNative, RawRustls, Stream, buffered};
+use crate::common::{self, Certificate, NAME, Ours, Pair, RawNative, RawRustls, Stream, both, buffered};
 use crate::peers::{self, Libp2p, OpenSsl, TokioStream};
 use crate::runtime::Runtime;
 use crate::stack;
@@ -181,7 +180,7 @@ async fn tokio_rustls(listener: &TcpListener, raw: &RawRustls) -> (TokioRustls, 
     let connector = tokio_rustls::TlsConnector::from(raw.client.clone());
     let acceptor = tokio_rustls::TlsAcceptor::from(raw.server.clone());
     let connect = connector.connect(ServerName::try_from(NAME).unwrap(), client);
-    let (client, server) = future::zip(connect, acceptor.accept(server)).await;
+    let (client, server) = both(connect, acceptor.accept(server)).await;
     (client.unwrap().into(), server.unwrap().into())
 }
 
