@@ -140,7 +140,7 @@ fn look(row: &Row, connections: usize) -> [usize; 4] {
         Connected::Pairs(..) => vec![row.connect(connections)],
         Connected::Ends(_) => (0..connections).map(|_| row.connect(1)).collect(),
     };
-    connected.iter_mut().for_each(settle);
+    connected.iter_mut().for_each(Connected::settle);
     let fresh = used();
     connected.iter_mut().for_each(fill);
     let filled = used();
@@ -156,13 +156,7 @@ fn fill(connected: &mut Connected) {
     for direction in Direction::BOTH {
         assert_eq!(connected.transfer(direction, 64 * 1024, each), each * connected.connections() as u64);
     }
-    settle(connected);
-}
-
-/// Lets what is under way arrive, and waits for more.
-fn settle(connected: &mut Connected) {
-    connected.ping_pong(1, 4);
-    connected.wait();
+    connected.settle();
 }
 
 /// Bytes of the heap in use, and bytes resident.

@@ -160,10 +160,18 @@ impl Connected {
         }
     }
 
-    /// Lets all ends wait for a byte, as idle ones do.
-    pub fn wait(&mut self) {
-        if let Connected::Pairs(pairs, runtime) = self {
-            runtime.block_on(async { pairs.iter_mut().for_each(common::wait) });
+    /// Lets what is under way arrive, and all ends wait for a byte, as idle ones do.
+    ///
+    /// One connection after the other: the tasks of one are gone before those of the next take their memory.
+    pub fn settle(&mut self) {
+        match self {
+            Connected::Pairs(pairs, runtime) => runtime.block_on(async {
+                for pair in pairs {
+                    common::ping_pong(pair, 1, 4).await;
+                    common::wait(pair);
+                }
+            }),
+            Connected::Ends(ends) => ends.ping_pong(1, 4),
         }
     }
 }
