@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// A buffer of exactly `len` bytes; its contents are arbitrary.
-pub(super) fn take(len: usize) -> Box<[u8]> {
+pub(crate) fn take(len: usize) -> Box<[u8]> {
     let pooled = POOL.try_with(|pool| {
         let mut pool = pool.try_borrow_mut().ok()?;
         let at = pool.buffers.iter().rposition(|buf| buf.len() == len)?;
@@ -34,7 +34,7 @@ pub(super) fn take(len: usize) -> Box<[u8]> {
 }
 
 /// Keeps a buffer for the next [`take`] of its size; the ones kept for longest are freed where it would be too much.
-pub(super) fn give(buf: Box<[u8]>) {
+pub(crate) fn give(buf: Box<[u8]>) {
     if buf.len() > MAX_BYTES {
         return;
     }
