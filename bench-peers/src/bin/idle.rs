@@ -15,8 +15,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;
 use std::error::Error;
-use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -98,7 +98,10 @@ fn all(args: &[String]) -> Result<(), Box<dyn Error>> {
     }
     println!("| bytes of an idle end | connections | heap, fresh | resident | heap, after traffic | resident |");
     println!("|---|---|---|---|---|---|");
-    let mut json = String::new();
+    let mut json: Box<dyn Write> = match file {
+        Some(file) => Box::new(File::create(file)?),
+        None => Box::new(io::sink()),
+    };
     for group in LOOKED_AT.into_iter().filter_map(group_named) {
         for row in (group.rows)() {
             let name = format!("{}/{}", group.name, row.name);
@@ -116,16 +119,13 @@ fn all(args: &[String]) -> Result<(), Box<dyn Error>> {
                     return Err(format!("{name} says {text}").into());
                 };
                 println!("| {name} | {connections} | {fresh} | {fresh_resident} | {used} | {used_resident} |");
-                let _ = writeln!(
+                writeln!(
                     json,
                     r#"{{"point":"idle/{}/{connections}","row":"{}","unit":"B","fresh":[{fresh},{fresh_resident}],"used":[{used},{used_resident}]}}"#,
                     group.name, row.name,
-                );
+                )?;
             }
         }
-    }
-    if let Some(file) = file {
-        fs::write(file, json)?;
     }
     Ok(())
 }
