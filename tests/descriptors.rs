@@ -3,6 +3,7 @@
 //! A test binary of its own, because descriptors are counted and limited for the whole process.
 #![cfg(target_os = "linux")]
 
+use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -164,25 +165,37 @@ fn never_finish(options: &ListenOptions, rest: &str) {
     let addr = listener.local_addrs().unwrap()[0];
     let mut connections = listener.connections().with_handshakes(1000);
     let baseline = descriptors();
-    let texts: [&[u8]; 4] = [b"", b"\x16\x03\x01\xff\xff", b"GET / HTTP/1.1\r\nHos", b"\0garbage\r\n\r\n"];
-    let bad: Vec<_> = (0..400)
-        .map(|i| {
-            let mut client = TcpStream::connect(addr).unwrap();
-            client.write_all(texts[i % texts.len()]).unwrap();
-            client
-        })
-        .collect();
+    // Beginnings, of which more could come, and what is refused at once.
+    let beginnings: [&[u8]; 3] = match rest {
+        "ws" => [b"", b"G", b"GET / HTTP/1.1\r\nHos"],
+        _ => [b"", b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
+    };
+    let refused: [&[u8]; 2] = [b"\x16\xff\xff\xff\xff", b"\0garbage\r\n\r\n"];
+    let connect = |text: &[u8]| {
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all(text).unwrap();
+        client
+    };
+    let bad: Vec<_> = (0..100).map(|i| connect(refused[i % 2])).collect();
+    let open: Vec<_> = (0..500).map(|i| connect(beginnings[i % 3])).collect();
 
-    let mut served = 0;
+    let (served, failed) = (Cell::new(0), Cell::new(0));
     let serve = async {
-        for _ in 0..=bad.len() {
-            served += usize::from(connections.next().await.unwrap().is_ok());
+        for _ in 0..=bad.len() + open.len() {
+            let count = if connections.next().await.unwrap().is_ok() { &served } else { &failed };
+            count.set(count.get() + 1);
         }
     };
-    let (good, ()) = block_on(future::zip(tls_dialer().dial(&dialed), serve));
+    let dial = async {
+        let good = tls_dialer().dial(&dialed).await;
+        // None of the open ones has ended yet.
+        assert!(failed.get() <= bad.len(), "{} were over by then", failed.get());
+        good
+    };
+    let (good, ()) = block_on(future::zip(dial, serve));
     good.unwrap();
-    assert_eq!(served, 1);
-    drop(bad);
+    assert_eq!((served.get(), failed.get()), (1, bad.len() + open.len()));
+    drop((bad, open));
     wait_for_descriptors(baseline);
 }
 
