@@ -180,6 +180,8 @@ fn broken_rules_end_the_session_without_a_panic() {
         (&[(WINDOW_UPDATE, SYN, 1, 0), (WINDOW_UPDATE, SYN, 1, 0)], true),
         (&[(WINDOW_UPDATE, SYN, 1, u32::MAX)], true),
         (&[(WINDOW_UPDATE, SYN, 1, 0), (WINDOW_UPDATE, 0, 1, u32::MAX)], true),
+        (&[(WINDOW_UPDATE, SYN, 1, 1 << 31), (WINDOW_UPDATE, 0, 1, 1 << 31)], true),
+        (&[(WINDOW_UPDATE, SYN, 1, u32::MAX), (WINDOW_UPDATE, 0, 1, u32::MAX)], true),
         // The answer to a ping that nobody sent.
         (&[(PING, ACK, 0, 0xdead_beef)], true),
         // Not yamux, and a frame larger than any window.
