@@ -3,7 +3,6 @@
 //! A test binary of its own, because descriptors are counted and limited for the whole process.
 #![cfg(target_os = "linux")]
 
-use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -179,7 +178,7 @@ fn never_finish(options: &ListenOptions, rest: &str) {
     let bad: Vec<_> = (0..100).map(|i| connect(refused[i % 2])).collect();
     let open: Vec<_> = (0..500).map(|i| connect(beginnings[i % 3])).collect();
 
-    let (served, failed) = (Cell::new(0), Cell::new(0));
+    let (served, failed) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let serve = async {
         for _ in 0..=bad.len() + open.len() {
             let count = if connections.next().await.unwrap().is_ok() { &served } else { &failed };
