@@ -3,6 +3,9 @@
 //! A test binary of its own, because descriptors are counted and limited for the whole process.
 #![cfg(target_os = "linux")]
 
+#[path = "common/patience.rs"]
+mod patience;
+
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
 use futures_lite::future::{self, block_on};
+use patience::patient;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use ws_transport::tls::{Acceptor, Backend, Connector};
 use ws_transport::{Connection, Dialer, Error, ListenOptions, Listener, Phase};
@@ -26,7 +30,8 @@ const LONG: Duration = Duration::from_secs(60);
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    block_on(async_io::Timer::after(Duration::from_millis(1)));
+    // For a timer that is over at once, as a short one is on a slow machine, it would not open them.
+    block_on(future::poll_once(async_io::Timer::after(LONG)));
     guard
 }
 
@@ -129,7 +134,7 @@ fn dials_that_run_out_of_time_leak_no_descriptor() {
     let (hole, _queued) = black_hole();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let baseline = descriptors();
-    let dialer = tls_dialer().with_timeout(Duration::from_secs(1));
+    let dialer = tls_dialer().with_timeout(patient(Duration::from_secs(1)));
     let mut phases = vec![(&hole, "ws", Phase::Connect), (&silent, "ws", Phase::Handshake)];
     if has_tls() {
         phases.push((&silent, "tls/ws", Phase::Tls));
@@ -148,7 +153,7 @@ fn hundreds_of_clients_that_never_finish_hold_up_nobody_and_are_closed_in_time()
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum.or(Some(4096)), ..limit }).unwrap();
 
-    let options = ListenOptions::new().with_handshake_timeout(Duration::from_secs(3));
+    let options = ListenOptions::new().with_handshake_timeout(patient(Duration::from_secs(3)));
     never_finish(&options, "ws");
     if has_tls() {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
