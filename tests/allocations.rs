@@ -1,9 +1,9 @@
 //! What a stream costs in allocations and in memory, counted by the allocator itself.
 
 mod common;
+#[path = "common/heap.rs"]
+mod heap;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -13,6 +13,7 @@ use common::pipe::{End, Manner, pipe};
 use common::wire::{self, frame, other};
 use futures_lite::future::{block_on, zip};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use heap::{Since, apart};
 use ws_transport::proto::{Header, OpCode, Role};
 use ws_transport::{StreamConfig, WsStream};
 
@@ -20,91 +21,6 @@ const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 /// Room that no test here fills in one direction of a pipe.
 const PIPE: usize = 1 << 20;
-
-// ---- The allocator --------------------------------------------------------------------------------------------------
-
-/// The system's allocator, counting for each thread by itself, so that tests do not disturb each other.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    static HEAP: Cell<Heap> = const { Cell::new(Heap { allocations: 0, live: 0, peak: 0 }) };
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Heap {
-    /// Allocations so far; one that is moved to grow counts again.
-    allocations: u64,
-    /// Bytes held now.
-    live: isize,
-    /// Most bytes ever held.
-    peak: isize,
-}
-
-fn count(allocations: u64, bytes: isize) {
-    // Where the thread is ending and the counter gone, nobody asks any more.
-    let _ = HEAP.try_with(|heap| {
-        let Heap { allocations: before, live, peak } = heap.get();
-        let live = live + bytes;
-        heap.set(Heap { allocations: before + allocations, live, peak: peak.max(live) });
-    });
-}
-
-// SAFETY: everything is passed on to the system's allocator as it is; counting neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as isize);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(1, size as isize - layout.size() as isize);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, -(layout.size() as isize));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// What has happened to this thread's heap since.
-struct Since(Heap);
-
-impl Since {
-    fn now() -> Self {
-        HEAP.with(|heap| {
-            heap.set(Heap { peak: heap.get().live, ..heap.get() });
-            Since(heap.get())
-        })
-    }
-
-    fn allocations(&self) -> u64 {
-        HEAP.get().allocations - self.0.allocations
-    }
-
-    fn growth(&self) -> isize {
-        HEAP.get().live - self.0.live
-    }
-
-    fn peak(&self) -> isize {
-        HEAP.get().peak - self.0.live
-    }
-}
-
-/// Runs a test on a thread of its own: with its own counters, and its own pool of buffers, which is empty.
-fn apart(test: impl FnOnce() + Send + 'static) {
-    if let Err(panic) = std::thread::spawn(test).join() {
-        std::panic::resume_unwind(panic);
-    }
-}
 
 // ---- Streams --------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 //! Dialing: addresses, phases, errors, the deadline. Loopback only.
 
+#[path = "common/patience.rs"]
+mod patience;
+
 use std::error::Error as _;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -8,6 +11,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use futures_lite::future::{self, block_on};
+use patience::patient;
 use ws_transport::handshake::http::StatusCode;
 use ws_transport::multiaddr::Multiaddr;
 use ws_transport::{ConnectError, Connection, Dialer, Error, ListenOptions, Listener, Phase, ToWsAddr, WsAddr};
@@ -177,7 +181,7 @@ fn a_refusal_is_told_with_its_status_and_fields() {
 #[test]
 fn a_silent_server_costs_the_time_allowed_and_the_error_tells_the_phase() {
     let (_silent, addr) = raw("ws");
-    let error = block_on(Dialer::new().with_timeout(Duration::from_secs(1)).dial(&addr)).unwrap_err();
+    let error = block_on(Dialer::new().with_timeout(patient(Duration::from_secs(1))).dial(&addr)).unwrap_err();
     assert_eq!(error.phase(), Phase::Handshake);
     assert!(error.is_timeout());
     assert_eq!(error.address().unwrap().to_string(), addr);
@@ -197,7 +201,7 @@ fn a_host_that_is_not_there_costs_the_time_allowed() {
     let addr = hole.local_addr().unwrap();
     let _queued = std::net::TcpStream::connect(addr).unwrap();
 
-    let dialer = Dialer::new().with_timeout(Duration::from_millis(100));
+    let dialer = Dialer::new().with_timeout(patient(Duration::from_millis(100)));
     let error = block_on(dialer.dial(format!("/ip4/127.0.0.1/tcp/{}/ws", addr.port()))).unwrap_err();
     assert_eq!(error.phase(), Phase::Connect);
     assert!(error.is_timeout(), "{error}");

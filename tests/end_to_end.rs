@@ -3,6 +3,8 @@
 #[path = "tls/certs.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod certs;
+#[path = "common/patience.rs"]
+mod patience;
 
 use std::error::Error as _;
 use std::io::Read;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use certs::Authority;
 use futures_lite::future::{self, block_on};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use patience::patient;
 use ws_transport::handshake::http::StatusCode;
 use ws_transport::tls::{Acceptor, Backend, Connector, TlsError};
 use ws_transport::{Connection, Dialer, Error, ListenOptions, Listener, Phase, Tcp, ToWsAddr};
@@ -226,7 +229,7 @@ fn a_dialer_that_is_refused_is_told_503() {
 #[test]
 fn silence_within_tls_costs_the_time_allowed_on_either_side() {
     let authority = Authority::new("authority");
-    let time = Duration::from_secs(1);
+    let time = patient(Duration::from_secs(1));
     for backend in Backend::compiled_in() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = format!("/dns4/localhost/tcp/{}/tls/ws", silent.local_addr().unwrap().port());
@@ -251,7 +254,7 @@ fn silence_within_tls_costs_the_time_allowed_on_either_side() {
 #[test]
 fn silence_after_tls_costs_what_is_left_of_the_same_time() {
     let authority = Authority::new("authority");
-    let options = ListenOptions::new().with_handshake_timeout(Duration::from_secs(3));
+    let options = ListenOptions::new().with_handshake_timeout(patient(Duration::from_secs(3)));
     let half_shaken = async |server, client| {
         let options = options.clone().with_tls(acceptor(server, &authority, "localhost"));
         let connector = connector(client, &authority);

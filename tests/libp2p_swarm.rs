@@ -4,6 +4,8 @@
 #[path = "tls/certs.rs"]
 #[allow(dead_code)]
 mod certs;
+#[path = "common/patience.rs"]
+mod patience;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -27,6 +29,7 @@ use libp2p_swarm::{
     Config, ConnectionDenied, ConnectionId, DialError, NetworkBehaviour, StreamProtocol, Swarm, SwarmEvent, THandler,
     THandlerInEvent, THandlerOutEvent, dummy,
 };
+use patience::patient;
 use ws_transport::libp2p::WsTransport;
 use ws_transport::libp2p::libp2p_core::{self, Transport};
 use ws_transport::multiaddr::Protocol;
@@ -306,7 +309,7 @@ fn a_client_that_a_behaviour_denies_reads_503() {
 #[test]
 fn a_client_that_is_silent_after_the_handshake_is_gone_in_time() {
     block_on(in_time(async {
-        let mut swarm = swarm_within(Duration::from_millis(200), WsTransport::default(), |_| dummy::Behaviour);
+        let mut swarm = swarm_within(patient(Duration::from_millis(200)), WsTransport::default(), |_| dummy::Behaviour);
         let (_, address) = listen(&mut swarm, "/ip4/127.0.0.1/tcp/0/ws").await;
         let Some(Protocol::Tcp(port)) = address.iter().nth(1) else { panic!("{address}") };
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -1,5 +1,8 @@
 //! Listening: sockets, addresses, accepting, and handshakes apart from each other. Loopback only.
 
+#[path = "common/patience.rs"]
+mod patience;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
@@ -7,6 +10,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use futures_lite::future::{self, block_on};
+use patience::patient;
 use ws_transport::handshake::http::StatusCode;
 use ws_transport::multiaddr::{Multiaddr, Protocol};
 use ws_transport::{Connection, Connections, Dialer, Error, Incoming, ListenOptions, Listener, Phase};
@@ -290,7 +294,7 @@ fn silent_clients_leave_the_last_place_of_connections_to_a_good_one() {
 
 #[test]
 fn failed_handshakes_do_not_end_the_stream_and_free_their_places() {
-    let (listener, addr) = listen_v4(&ListenOptions::new().with_handshake_timeout(Duration::from_millis(200)));
+    let (listener, addr) = listen_v4(&ListenOptions::new().with_handshake_timeout(patient(Duration::from_millis(200))));
     let mut connections = listener.connections().with_handshakes(1);
     let _silent = connect(addr);
     let mut garbage = connect(addr);

@@ -36,8 +36,8 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // The reactor's own descriptors are opened now.
-    future::block_on(async_io::Timer::after(Duration::from_millis(1)));
+    // The reactor opens its own descriptors now, for a timer that is not over at once.
+    future::block_on(future::poll_once(async_io::Timer::after(LONG)));
     guard
 }
 

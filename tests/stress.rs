@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use common::patience::patient;
 use common::pattern;
 use common::pipe::{End, Manner, pipe};
 use common::wire::{Sent, close, fragment, frame, other};
@@ -77,7 +78,7 @@ async fn secured<IO: AsyncRead + AsyncWrite + Unpin>(
 
 async fn in_time<T>(claim: &str, work: impl Future<Output = T>) -> T {
     let late = async {
-        async_io::Timer::after(LONG).await;
+        async_io::Timer::after(patient(LONG)).await;
         panic!("{claim}: a wake-up was lost");
     };
     future::or(work, late).await
@@ -161,7 +162,7 @@ fn futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
                 ..Manner::GOOD
             };
             let any_config = |dice: &mut Dice| {
-                let config = StreamConfig::new().with_coalescing(dice.below(3) > 0).with_close_timeout(LONG);
+                let config = StreamConfig::new().with_coalescing(dice.below(3) > 0).with_close_timeout(patient(LONG));
                 config
                     .with_read_buffer([512, 5_000, 65_536][dice.below(3)])
                     .with_write_buffer([512, 16_384][dice.below(2)])

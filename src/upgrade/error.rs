@@ -159,7 +159,9 @@ pub enum SessionError {
     /// The time to agree on the muxer ran out, or the time to close.
     TimedOut(TimedOut),
     /// The byte stream or what came over it failed: an IO error, a frame that is none.
-    Connection(Arc<yamux::ConnectionError>),
+    ///
+    /// It holds the muxer's error, whose type is no part of this interface.
+    Connection(Arc<dyn StdError + Send + Sync>),
 }
 
 impl fmt::Display for SessionError {

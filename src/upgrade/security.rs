@@ -20,12 +20,13 @@ pub type BoxedIo = Box<dyn Io>;
 
 /// What a security layer makes of a byte stream: the remote's identity, proven, and the stream inside.
 ///
-/// An error is the security layer's own; it becomes the `source()` of an [`UpgradeError`].
+/// An error is the security layer's own; it becomes the `source()` of an [`UpgradeError`](super::UpgradeError).
 pub type Handshake = Pin<Box<dyn Future<Output = Result<Secured, Box<dyn StdError + Send + Sync>>> + Send>>;
 
 /// A security layer: what proves who the peer is and keeps the bytes secret.
 ///
-/// [`Noise`](super::Noise) is one; another takes its place by [`Upgrader::with_security`](super::Upgrader::with_security). Both
+/// [`Noise`](super::Noise) is one; another takes its place by
+/// [`Upgrader::with_security`](super::Upgrader::with_security). Both
 /// handshakes run under the upgrade's deadline and are dropped when it passes. A handshake may leave its last message
 /// unflushed in `io` only if flushing what it returns flushes that too.
 pub trait Security: Send + Sync + 'static {

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 #![allow(dead_code)]
 
+pub mod patience;
 pub mod pipe;
 pub mod wire;
 

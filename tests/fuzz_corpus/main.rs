@@ -71,4 +71,5 @@ targets! {
 #[cfg(feature = "upgrade")]
 targets! {
     upgrade: seeds_of_upgrades_hold, any_upgrade_holds;
+    tampered: seeds_of_tampered_sessions_hold, any_tampered_session_holds;
 }

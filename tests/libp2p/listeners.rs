@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 
 use super::*;
+use crate::common::patience::patient;
 
 #[test]
 fn a_removed_listener_says_so_and_frees_its_port() {
@@ -87,7 +88,7 @@ fn a_client_whose_upgrade_is_dropped_later_is_closed() {
 #[test]
 fn a_flood_of_silent_clients_takes_the_places_there_are_and_no_more() {
     const PLACES: usize = 4;
-    let options = ListenOptions::new().with_handshake_timeout(Duration::from_millis(200));
+    let options = ListenOptions::new().with_handshake_timeout(patient(Duration::from_millis(200)));
     let mut transport = WsTransport::new(Dialer::new(), options).with_handshakes(PLACES);
     let (_, listen_addr) = listen(&mut transport, "/ip4/127.0.0.1/tcp/0/ws");
     let _silent: Vec<_> = (0..3 * PLACES).map(|_| connect(&listen_addr)).collect();

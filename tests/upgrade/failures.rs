@@ -14,6 +14,7 @@ use ws_transport::multiaddr::Protocol;
 use ws_transport::upgrade::{BoxedIo, Handshake, Io, Secured, Security, Stage, UpgradeError, Upgrader, WrongPeer};
 use ws_transport::{Dialer, Listener, TimedOut};
 
+use crate::common::patience::patient;
 use crate::common::pipe::{End, Manner, pipe};
 use crate::ends::{run, upgrade, upgrader};
 use crate::scripted::proposal;
@@ -83,7 +84,7 @@ fn an_address_says_who_is_dialed() {
 }
 
 fn brief() -> Upgrader {
-    upgrader().1.with_timeout(Duration::from_millis(100))
+    upgrader().1.with_timeout(patient(Duration::from_millis(100)))
 }
 
 fn timed_out(error: &UpgradeError, stage: Stage) {
@@ -126,7 +127,7 @@ fn a_silent_peer_runs_out_of_time_at_every_stage() {
     // One whose dialer does not propose a muxer.
     run(async |_| {
         let (a, b) = pipe(Manner::GOOD, Manner::GOOD);
-        let ours = upgrader().1.with_timeout(Duration::from_millis(700));
+        let ours = upgrader().1.with_timeout(patient(Duration::from_millis(700)));
         let silent = async {
             let (_, io) = dialer_select_proto(a, ["/noise"], Version::V1Lazy).await.unwrap();
             let noise = libp2p_noise::Config::new(&Keypair::generate_ed25519()).unwrap();

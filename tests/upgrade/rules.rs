@@ -8,6 +8,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, io};
 use smol::{Executor, Task};
 use ws_transport::upgrade::{Session, SessionError, Upgrader};
 
+use crate::common::patience::patient;
 use crate::common::pipe::{Manner, pipe};
 use crate::ends::{Ended, Ends, run, upgrader};
 use crate::scripted::{ACK, DATA, FIN, GO_AWAY, PING, Peer, RST, SYN, WINDOW_UPDATE, proposal};
@@ -180,6 +181,8 @@ fn broken_rules_end_the_session_without_a_panic() {
         (&[(WINDOW_UPDATE, SYN, 1, 0), (WINDOW_UPDATE, SYN, 1, 0)], true),
         (&[(WINDOW_UPDATE, SYN, 1, u32::MAX)], true),
         (&[(WINDOW_UPDATE, SYN, 1, 0), (WINDOW_UPDATE, 0, 1, u32::MAX)], true),
+        (&[(WINDOW_UPDATE, SYN, 1, 1 << 31), (WINDOW_UPDATE, 0, 1, 1 << 31)], true),
+        (&[(WINDOW_UPDATE, SYN, 1, u32::MAX), (WINDOW_UPDATE, 0, 1, u32::MAX)], true),
         // The answer to a ping that nobody sent.
         (&[(PING, ACK, 0, 0xdead_beef)], true),
         // Not yamux, and a frame larger than any window.
@@ -351,7 +354,7 @@ fn as_many_streams_as_a_peer_may_have_unacknowledged_are_no_flood() {
 #[test]
 fn a_silent_inbound_stream_holds_up_no_other_and_loses_its_place() {
     run(async |executor| {
-        let ours = upgrader().1.with_stream_timeout(Duration::from_millis(30));
+        let ours = upgrader().1.with_stream_timeout(patient(Duration::from_millis(30)));
         let (mut peer, session, _driver) = dialed_by_script(&executor, ours).await;
         for stream in [1, 3, 5] {
             peer.send(WINDOW_UPDATE, SYN, stream, 0).await;
@@ -418,7 +421,7 @@ fn a_peer_without_our_muxer_is_told_from_one_that_is_gone() {
 #[test]
 fn a_muxer_that_never_speaks_runs_out_of_time() {
     run(async |executor| {
-        let ours = upgrader().1.with_timeout(Duration::from_millis(700));
+        let ours = upgrader().1.with_timeout(patient(Duration::from_millis(700)));
         let (_peer, session, driver) = dialing_a_script(&executor, ours, &["/yamux/1.0.0"]).await;
         let ended = driver.await;
         assert!(matches!(ended, Err(SessionError::TimedOut(_))), "{ended:?}");
@@ -429,12 +432,12 @@ fn a_muxer_that_never_speaks_runs_out_of_time() {
 #[test]
 fn a_peer_that_answered_may_be_silent_as_long_as_it_likes() {
     run(async |executor| {
-        let ours = upgrader().1.with_timeout(Duration::from_millis(700));
+        let ours = upgrader().1.with_timeout(patient(Duration::from_millis(700)));
         let (mut peer, session, _driver) = dialing_a_script(&executor, ours, &["/yamux/1.0.0"]).await;
         let ping = peer.recv().await.unwrap();
         assert_eq!((ping.kind, ping.flags), (PING, SYN));
         peer.send(PING, ACK, 0, ping.length).await;
-        async_io::Timer::after(Duration::from_millis(800)).await;
+        async_io::Timer::after(patient(Duration::from_millis(800))).await;
         assert!(session.ended().is_none());
     });
 }

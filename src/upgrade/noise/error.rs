@@ -49,8 +49,9 @@ impl From<io::Error> for NoiseError {
     }
 }
 
-impl From<snow::Error> for NoiseError {
-    fn from(error: snow::Error) -> Self {
+impl NoiseError {
+    /// What snow says of a message. No `From`, because then its type would be a part of the public interface.
+    pub(super) fn message(error: snow::Error) -> Self {
         NoiseError::Message(Box::new(error))
     }
 }

@@ -17,12 +17,13 @@ pub(super) async fn initiate<IO>(mut io: IO, keys: &Keys) -> Result<(PeerId, Noi
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut noise = keys.begin(true)?;
+    let mut noise = keys.begin(true).map_err(NoiseError::message)?;
     send(&mut io, &mut noise, &[]).await?;
     io.flush().await?;
     let peer = receive_identity(&mut io, &mut noise).await?;
     send(&mut io, &mut noise, &keys.payload).await?;
-    Ok((peer, NoiseStream::new(io, noise.into_transport_mode()?)))
+    let noise = noise.into_transport_mode().map_err(NoiseError::message)?;
+    Ok((peer, NoiseStream::new(io, noise)))
 }
 
 /// Shakes hands as the side that was dialed.
@@ -30,7 +31,7 @@ pub(super) async fn respond<IO>(mut io: IO, keys: &Keys) -> Result<(PeerId, Nois
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut noise = keys.begin(false)?;
+    let mut noise = keys.begin(false).map_err(NoiseError::message)?;
     // Nothing is encrypted yet: what it says is nothing to go by.
     if !receive(&mut io, &mut noise).await?.is_empty() {
         return Err(NoiseError::Payload("the first message is not empty".into()));
@@ -38,7 +39,8 @@ where
     send(&mut io, &mut noise, &keys.payload).await?;
     io.flush().await?;
     let peer = receive_identity(&mut io, &mut noise).await?;
-    Ok((peer, NoiseStream::new(io, noise.into_transport_mode()?)))
+    let noise = noise.into_transport_mode().map_err(NoiseError::message)?;
+    Ok((peer, NoiseStream::new(io, noise)))
 }
 
 async fn send(
@@ -48,8 +50,8 @@ async fn send(
 ) -> Result<(), NoiseError> {
     let mut bytes = vec![0; 2 + OVERHEAD + payload.len()];
     let Some((head, message)) = bytes.split_first_chunk_mut::<2>() else { return Ok(()) };
-    let len = noise.write_message(payload, message)?;
-    *head = u16::try_from(len).map_err(|_| snow::Error::Input)?.to_be_bytes();
+    let len = noise.write_message(payload, message).map_err(NoiseError::message)?;
+    *head = u16::try_from(len).map_err(|_| NoiseError::message(snow::Error::Input))?.to_be_bytes();
     bytes.truncate(2 + len);
     io.write_all(&bytes).await?;
     Ok(())
@@ -61,7 +63,7 @@ async fn receive(io: &mut (impl AsyncRead + Unpin), noise: &mut HandshakeState) 
     let mut message = vec![0; u16::from_be_bytes(head).into()];
     io.read_exact(&mut message).await?;
     let mut payload = vec![0; message.len()];
-    let len = noise.read_message(&message, &mut payload)?;
+    let len = noise.read_message(&message, &mut payload).map_err(NoiseError::message)?;
     payload.truncate(len);
     Ok(payload)
 }

@@ -25,7 +25,7 @@ impl Keys {
     pub(super) fn new(identity: &Keypair) -> Result<Self, NoiseError> {
         let pair = Pair::new(StaticSecret::from(rand::random::<[u8; 32]>()));
         let payload = payload::signed(identity, pair.public.as_bytes()).map_err(NoiseError::Signing)?;
-        Ok(Keys { params: PARAMS.parse()?, pair, payload })
+        Ok(Keys { params: PARAMS.parse().map_err(NoiseError::message)?, pair, payload })
     }
 
     /// Begins a handshake: of the side that dialed, or of the other.

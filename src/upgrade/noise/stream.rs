@@ -107,9 +107,9 @@ impl<IO> NoiseStream<IO> {
         let used = HEAD + message.len();
         // snow decrypts in the place that it is given, if the tag has room there too.
         let len = if message.len() <= slice.len() {
-            self.noise.read_message(message, slice)?
+            self.noise.read_message(message, slice).map_err(NoiseError::message)?
         } else {
-            let len = self.noise.read_message(message, self.opened.room(MAX_MESSAGE))?;
+            let len = self.noise.read_message(message, self.opened.room(MAX_MESSAGE)).map_err(NoiseError::message)?;
             self.opened.fill(len);
             self.opened.read(slice)
         };
@@ -120,8 +120,8 @@ impl<IO> NoiseStream<IO> {
     /// Makes a message of what is to be said.
     fn seal(&mut self) -> Result<(), NoiseError> {
         let Some((head, message)) = self.sealed.room(SEALED).split_first_chunk_mut::<HEAD>() else { return Ok(()) };
-        let len = self.noise.write_message(self.unsealed.filled(), message)?;
-        *head = u16::try_from(len).map_err(|_| snow::Error::Input)?.to_be_bytes();
+        let len = self.noise.write_message(self.unsealed.filled(), message).map_err(NoiseError::message)?;
+        *head = u16::try_from(len).map_err(|_| NoiseError::message(snow::Error::Input))?.to_be_bytes();
         self.sealed.fill(HEAD + len);
         self.unsealed.consume(PLAIN);
         Ok(())

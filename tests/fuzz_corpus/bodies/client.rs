@@ -14,6 +14,11 @@ const ACCEPT: &[u8] = b"{accept}";
 /// One byte for how to cut the rest, which is what the server sends, `{accept}` replaced.
 pub fn run(data: &[u8]) {
     let [seed, wire @ ..] = data else { return };
+    // What an unfinished status line is taken for may depend on the key, which is another each time.
+    let line = wire.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.windows(ACCEPT.len()).any(|bytes| bytes == ACCEPT) {
+        return;
+    }
     let whole = dial(wire, Pieces::WHOLE);
     for pieces in [Pieces::new(1), Pieces::new(*seed)] {
         assert_eq!(dial(wire, pieces), whole, "cut in pieces");

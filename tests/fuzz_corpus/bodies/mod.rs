@@ -10,6 +10,8 @@ mod script;
 pub mod server;
 pub mod stream;
 #[cfg(feature = "upgrade")]
+pub mod tampered;
+#[cfg(feature = "upgrade")]
 pub mod upgrade;
 
 #[path = "../../common/mod.rs"]
