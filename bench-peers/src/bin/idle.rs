@@ -10,56 +10,24 @@
 
 #[path = "../../../benches/common/mod.rs"]
 mod common;
+#[path = "../heap.rs"]
+mod heap;
 #[path = "../smol_tcp.rs"]
 mod smol_tcp;
 #[path = "../stack.rs"]
 mod stack;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;
-use std::fs;
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use common::Direction;
+use heap::used;
 use stack::{Ends, ROWS, Stack};
 
 /// Connections at a time: few enough for the 1,024 descriptors that many systems give a process.
 const CONNECTIONS: usize = 200;
 
 const MIB: u64 = 1 << 20;
-
-/// The system's allocator, with the bytes in use counted.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        IN_USE.fetch_add(size, Relaxed);
-        IN_USE.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.realloc(at, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     match env::args().nth(1) {
@@ -109,11 +77,4 @@ fn fill(ends: &mut Ends) {
 /// Lets what is under way arrive.
 fn settle(ends: &mut Ends) {
     ends.ping_pong(1, 4);
-}
-
-/// Bytes of the heap in use, and bytes resident.
-fn used() -> (usize, usize) {
-    let pages = fs::read_to_string("/proc/self/statm").unwrap();
-    let resident = pages.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096;
-    (IN_USE.load(Relaxed), resident)
 }
