@@ -72,6 +72,7 @@ mod lend;
 #[cfg(feature = "libp2p")]
 pub mod libp2p;
 mod listen;
+mod pool;
 pub mod proto;
 mod sleep;
 mod stream;

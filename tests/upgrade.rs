@@ -5,6 +5,8 @@ mod common;
 mod ends;
 #[path = "upgrade/failures.rs"]
 mod failures;
+#[path = "upgrade/noise.rs"]
+mod noise;
 #[path = "upgrade/reference.rs"]
 mod reference;
 #[path = "upgrade/rules.rs"]

@@ -30,7 +30,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use ws_transport::handshake::{self, ClientRequest, ServerOptions};
 use ws_transport::libp2p::WsTransport;
 use ws_transport::multiaddr::{Multiaddr, Protocol};
-use ws_transport::upgrade::Upgrader;
+use ws_transport::upgrade::{Noise, Upgrader};
 use ws_transport::{Dialer, Listener, StreamConfig};
 
 use crate::common::{Direction, Stream};
@@ -105,6 +105,15 @@ impl Stack {
     /// Ours under rust-libp2p's noise and yamux.
     pub fn adapter() -> Self {
         Self::transports(Runtime::Smol, "/ip4/127.0.0.1/tcp/0/ws", || secured(WsTransport::default()))
+    }
+
+    /// Ours under our noise and rust-libp2p's yamux.
+    pub fn adapter_noise() -> Self {
+        Self::transports(Runtime::Smol, "/ip4/127.0.0.1/tcp/0/ws", || {
+            let noise = Noise::new(&Keypair::generate_ed25519()).unwrap();
+            let transport = WsTransport::default().upgrade(Version::V1Lazy);
+            transport.authenticate(noise).multiplex(libp2p_yamux::Config::default()).boxed()
+        })
     }
 
     /// rust-libp2p's TCP.
@@ -281,7 +290,7 @@ async fn drive(mut muxer: StreamMuxerBox) {
 pub type New = fn() -> Stack;
 
 /// All rows; what ours are compared with comes first.
-pub const ROWS: [(&str, New); 7] = [
+pub const ROWS: [(&str, New); 8] = [
     ("libp2p-websocket", Stack::rust_websocket),
     ("libp2p-websocket-smol", Stack::rust_websocket_smol),
     ("libp2p-tcp", Stack::rust_tcp),
@@ -289,6 +298,7 @@ pub const ROWS: [(&str, New); 7] = [
     ("upgrader", Stack::upgrader),
     ("upgrader-tokio", Stack::upgrader_tokio),
     ("adapter", Stack::adapter),
+    ("adapter-noise", Stack::adapter_noise),
 ];
 
 /// The two ends of a stream of the full stack.

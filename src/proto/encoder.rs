@@ -86,17 +86,18 @@ impl Encoder {
         if bytes.is_empty() || !self.open(key) {
             return 0;
         }
-        let written = self.end.saturating_sub(self.sealed).saturating_sub(self.header_room());
-        let limit = self.limit();
+        // Where the frame would be as long as one may be.
+        let longest = self.sealed.saturating_add(self.header_room()).saturating_add(MAX_PAYLOAD);
+        let limit = self.limit().min(longest);
         let Some(room) = self.buf.get_mut(self.end..limit) else { return 0 };
-        let len = bytes.len().min(room.len()).min(MAX_PAYLOAD.saturating_sub(written));
+        let len = bytes.len().min(room.len());
         let (Some(room), Some(bytes)) = (room.get_mut(..len), bytes.get(..len)) else { return 0 };
         match &mut self.mask {
             Some((mask, _)) => mask.copy(bytes, room),
             None => room.copy_from_slice(bytes),
         }
         self.end = self.end.saturating_add(len);
-        if written.saturating_add(len) == MAX_PAYLOAD {
+        if self.end == longest {
             self.seal();
         }
         len
@@ -194,6 +195,7 @@ impl Encoder {
     }
 
     /// Makes sure that a frame is open with room for a byte of payload.
+    #[inline(always)]
     fn open(&mut self, key: impl FnOnce() -> [u8; 4]) -> bool {
         if self.is_open() {
             return self.end < self.limit();

@@ -48,9 +48,9 @@ impl Mask {
         let len = from.len().min(to.len());
         let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) else { return };
         let (from, to) = copy_blocks::<LONG>(from, to, word);
-        let (from, to) = copy_blocks::<SHORT>(from, to, word);
-        to.copy_from_slice(from);
-        xor_tail(to, word);
+        if !from.is_empty() {
+            copy_rest(from, to, word);
+        }
         self.advance(len);
     }
 
@@ -74,8 +74,8 @@ impl Mask {
 
     /// The key twice, as it lies in memory.
     fn word(self) -> u64 {
-        let [a, b, c, d] = self.key;
-        u64::from_ne_bytes([a, b, c, d, a, b, c, d])
+        let half = u64::from(u32::from_ne_bytes(self.key));
+        half | half << 32
     }
 
     fn advance(&mut self, len: usize) {
@@ -96,6 +96,15 @@ fn copy_blocks<'a, 'b, const N: usize>(from: &'a [u8], to: &'b mut [u8], word: u
         *to = block;
     }
     (from_rest, to_rest)
+}
+
+/// Copies less than a long block and masks it on the way. Not inlined: with it, the loop of the long ones is left with too
+/// few registers.
+#[inline(never)]
+fn copy_rest(from: &[u8], to: &mut [u8], word: u64) {
+    let (from, to) = copy_blocks::<SHORT>(from, to, word);
+    to.copy_from_slice(from);
+    xor_tail(to, word);
 }
 
 /// Moves whole blocks down by `gap` and masks them on the way; gives what is left, its first `gap` bytes free again.

@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
+use super::WsStream;
 use super::fault::ReadEnd;
-use super::{WsStream, pool};
 use crate::config::{DRAIN_BYTES, DRAIN_TIME};
 use crate::deadline::TimedOut;
+use crate::pool;
 use crate::proto::CloseCode;
 use crate::sleep::Sleep;
 

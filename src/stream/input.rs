@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use futures_lite::AsyncRead;
 
 use super::fault::ReadEnd;
-use super::pool;
 use crate::config::{StreamConfig, TextFrames};
 use crate::lend::Lending;
+use crate::pool;
 use crate::proto::{CloseFrame, Decoder, Event, OpCode, Role, Violation};
 
 /// Empty data frames that are taken in a row; one more and the peer is playing games.

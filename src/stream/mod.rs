@@ -4,7 +4,6 @@ mod close;
 mod fault;
 mod input;
 mod output;
-mod pool;
 mod read;
 mod wakers;
 mod write;

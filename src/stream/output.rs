@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use futures_lite::AsyncWrite;
 
 use super::fault::Failure;
-use super::pool;
 use crate::config::StreamConfig;
+use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 
 /// Unmasked writes of at least this many bytes go out from the caller's slice, without a copy.

@@ -161,9 +161,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.output.check_open()?;
         if buf.is_empty() {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(this.output.check_open().map(|()| 0));
         }
         let taken = ready!(this.poll_take(cx, buf))?;
         if !this.coalesce {

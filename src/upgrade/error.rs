@@ -62,7 +62,7 @@ impl StdError for WrongPeer {}
 /// Why there is no session: the stage that failed, the address if one was dialed, and the cause.
 ///
 /// The cause is what [`source`](StdError::source) returns, in its own type: a [`WrongPeer`], a [`TimedOut`], a
-/// `multistream_select::NegotiationError`, a `libp2p_noise::Error` (or the error of the security layer in its place) or
+/// `multistream_select::NegotiationError`, a [`NoiseError`](super::NoiseError) (or the error of the security layer in its place) or
 /// a [`crate::Error`].
 #[derive(Debug)]
 pub struct UpgradeError {
@@ -107,7 +107,8 @@ impl UpgradeError {
     /// Whether the time allowed ran out.
     pub fn is_timeout(&self) -> bool {
         causes(&*self.cause).any(|cause| {
-            cause.is::<TimedOut>() || io_error(cause).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+            cause.is::<TimedOut>()
+                || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
         })
     }
 }
@@ -132,18 +133,10 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
     std::iter::successors(Some(error), |&cause| cause.source())
 }
 
-/// The IO error that an error is; noise hides its own from `source`.
-fn io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
-    match error.downcast_ref::<libp2p_noise::Error>() {
-        Some(libp2p_noise::Error::Io(error)) => Some(error),
-        _ => error.downcast_ref(),
-    }
-}
-
 /// Whether an error has one of multistream-select among its causes.
 pub(super) fn is_negotiation(error: &(dyn StdError + 'static)) -> bool {
     causes(error).any(|cause| {
-        let inner = io_error(cause).and_then(io::Error::get_ref);
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         cause.is::<NegotiationError>() || inner.is_some_and(|inner| inner.is::<NegotiationError>())
     })
 }

@@ -67,6 +67,7 @@ mod frames;
 mod inbound;
 mod limits;
 mod link;
+mod noise;
 mod opening;
 mod security;
 mod session;
@@ -94,7 +95,8 @@ use wire::Wire;
 
 pub use driver::Driver;
 pub use error::{SessionError, Stage, StreamError, UpgradeError, WrongPeer};
-pub use security::{BoxedIo, Handshake, Io, Noise, Secured, Security};
+pub use noise::{Noise, NoiseError, NoiseStream};
+pub use security::{BoxedIo, Handshake, Io, Secured, Security};
 pub use session::Session;
 pub use stream::Stream;
 

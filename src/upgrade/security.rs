@@ -1,4 +1,4 @@
-//! The seam behind which the security layer stands, and noise, which stands there by default.
+//! The seam behind which the security layer stands.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,10 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use futures_lite::{AsyncRead, AsyncWrite};
-use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
-use libp2p_identity::{Keypair, PeerId};
-
-use super::error::{Stage, UpgradeError};
+use libp2p_identity::PeerId;
 
 /// A byte stream as the upgrade hands it from layer to layer; every type that fits is one.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -28,7 +25,7 @@ pub type Handshake = Pin<Box<dyn Future<Output = Result<Secured, Box<dyn StdErro
 
 /// A security layer: what proves who the peer is and keeps the bytes secret.
 ///
-/// [`Noise`] is one; another takes its place by [`Upgrader::with_security`](super::Upgrader::with_security). Both
+/// [`Noise`](super::Noise) is one; another takes its place by [`Upgrader::with_security`](super::Upgrader::with_security). Both
 /// handshakes run under the upgrade's deadline and are dropped when it passes. A handshake may leave its last message
 /// unflushed in `io` only if flushing what it returns flushes that too.
 pub trait Security: Send + Sync + 'static {
@@ -64,54 +61,5 @@ impl Secured {
 impl fmt::Debug for Secured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secured").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
-
-/// Noise, as libp2p speaks it: `Noise_XX_25519_ChaChaPoly_SHA256` with the identity in the payload (libp2p's noise
-/// specification).
-///
-/// The static Diffie-Hellman key is made and signed once, in [`new`](Self::new), and serves every connection.
-///
-/// Keys of remotes may be of any type that `libp2p-identity` was built with: Ed25519 always, others if a crate in the
-/// tree turns its features on.
-#[derive(Clone)]
-pub struct Noise(libp2p_noise::Config);
-
-impl Noise {
-    /// Noise with this identity.
-    ///
-    /// Fails if the identity cannot sign.
-    pub fn new(keypair: &Keypair) -> Result<Self, UpgradeError> {
-        libp2p_noise::Config::new(keypair).map(Noise).map_err(|cause| UpgradeError::new(Stage::Keys, cause))
-    }
-}
-
-impl Security for Noise {
-    fn protocol(&self) -> &str {
-        "/noise"
-    }
-
-    fn secure_outbound(&self, io: BoxedIo, _: Option<PeerId>) -> Handshake {
-        let config = self.0.clone();
-        Box::pin(async move {
-            let info = config.protocol_info().next().unwrap_or_default();
-            let (peer, io) = config.upgrade_outbound(io, info).await?;
-            Ok(Secured::new(peer, io))
-        })
-    }
-
-    fn secure_inbound(&self, io: BoxedIo) -> Handshake {
-        let config = self.0.clone();
-        Box::pin(async move {
-            let info = config.protocol_info().next().unwrap_or_default();
-            let (peer, io) = config.upgrade_inbound(io, info).await?;
-            Ok(Secured::new(peer, io))
-        })
-    }
-}
-
-impl fmt::Debug for Noise {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Noise").finish_non_exhaustive()
     }
 }

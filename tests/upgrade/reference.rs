@@ -1,4 +1,4 @@
-//! Against rust-libp2p's own upgrade: libp2p-core's, with libp2p-noise and libp2p-yamux.
+//! Against rust-libp2p's own upgrade: libp2p-core's, with libp2p-yamux, and libp2p-noise or ours in its place.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use libp2p_core::{Endpoint, Transport};
 use libp2p_identity::{Keypair, PeerId};
 use multistream_select::{dialer_select_proto, listener_select_proto};
 use ws_transport::multiaddr::Multiaddr;
+use ws_transport::upgrade::Noise;
 
 use crate::common::pattern;
 use crate::common::pipe::{End, Manner, pipe};
@@ -52,14 +53,23 @@ impl Transport for Once {
     }
 }
 
+/// Whose noise a `Swarm` is given.
+#[derive(Clone, Copy)]
+enum Security {
+    Reference,
+    Ours,
+}
+
 /// Upgrades as a `Swarm` does.
-async fn reference(end: End, endpoint: Endpoint, version: Version) -> (PeerId, StreamMuxerBox) {
+async fn reference(end: End, endpoint: Endpoint, version: Version, security: Security) -> (PeerId, StreamMuxerBox) {
     let keypair = Keypair::generate_ed25519();
-    let mut transport = Once(Some(end))
-        .upgrade(version)
-        .authenticate(libp2p_noise::Config::new(&keypair).unwrap())
-        .multiplex(libp2p_yamux::Config::default())
-        .boxed();
+    let (upgrade, yamux) = (Once(Some(end)).upgrade(version), libp2p_yamux::Config::default());
+    let mut transport = match security {
+        Security::Reference => {
+            upgrade.authenticate(libp2p_noise::Config::new(&keypair).unwrap()).multiplex(yamux).boxed()
+        }
+        Security::Ours => upgrade.authenticate(Noise::new(&keypair).unwrap()).multiplex(yamux).boxed(),
+    };
     match endpoint {
         Endpoint::Dialer => {
             let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
@@ -120,7 +130,13 @@ async fn ask(mut muxer: StreamMuxerBox, version: Version, data: Vec<u8>) {
 
 #[test]
 fn we_dial_rust_libp2p() {
-    for manner in [Manner::GOOD, Manner::HOSTILE] {
+    let kinds = [
+        (Manner::GOOD, Security::Reference),
+        (Manner::HOSTILE, Security::Reference),
+        (Manner::GOOD, Security::Ours),
+        (Manner::HOSTILE, Security::Ours),
+    ];
+    for (manner, security) in kinds {
         run(async |executor| {
             let (a, b) = pipe(manner, manner);
             let (alice, ours) = upgrader();
@@ -138,7 +154,7 @@ fn we_dial_rust_libp2p() {
                 driver.await.unwrap();
             };
             let accept = async {
-                let (peer, muxer) = reference(b, Endpoint::Listener, Version::V1).await;
+                let (peer, muxer) = reference(b, Endpoint::Listener, Version::V1, security).await;
                 assert_eq!(peer, alice);
                 echo(muxer).await;
             };
@@ -151,13 +167,19 @@ fn we_dial_rust_libp2p() {
 fn rust_libp2p_dials_us_lazily_and_not() {
     // Over a pipe that lets every other flush wait, the reference never gets to the end of closing.
     for manner in [Manner::GOOD, Manner { stutter: false, ..Manner::HOSTILE }] {
-        for version in [Version::V1, Version::V1Lazy] {
+        let kinds = [
+            (Version::V1, Security::Reference),
+            (Version::V1Lazy, Security::Reference),
+            (Version::V1, Security::Ours),
+            (Version::V1Lazy, Security::Ours),
+        ];
+        for (version, security) in kinds {
             run(async |executor| {
                 let (a, b) = pipe(manner, manner);
                 let (bob, ours) = upgrader();
                 let data = pattern(if manner.chunk == 1 { 20_000 } else { 200_000 });
                 let dial = async {
-                    let (peer, muxer) = reference(a, Endpoint::Dialer, version).await;
+                    let (peer, muxer) = reference(a, Endpoint::Dialer, version, security).await;
                     assert_eq!(peer, bob);
                     ask(muxer, version, data).await;
                 };

@@ -10,11 +10,10 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use super::frames::{Frames, HEADER, Part};
 use super::shared::Shared;
 
-/// Most bytes that wait for a flush that was put off: 48 KiB.
+/// Most bytes written before a flush is not put off any more: 96 KiB.
 ///
-/// Three of the muxer's frames of 16 KiB, which then leave in one message of noise. More would not fit into one, and
-/// noise keeps buffers as large as the largest message.
-const MAX_UNFLUSHED: usize = 48 * 1024;
+/// Six of the muxer's frames of 16 KiB. What the layers below cannot hold of them they have sent by then.
+const MAX_UNFLUSHED: usize = 96 * 1024;
 
 /// Reads of the muxer (header or body of a frame) in one poll of the driver, before other tasks have their turn.
 const READS_PER_POLL: usize = 512;
@@ -23,7 +22,7 @@ const READS_PER_POLL: usize = 512;
 ///
 /// * The muxer flushes after every frame, which would make each a message of the security layer and a send of its own.
 ///   A flush is put off until the driver is polled again, which is woken for it at once: what streams write meanwhile
-///   goes with it. At most 48 KiB wait so, and while a flush is under way no further byte is taken.
+///   goes with it. At most 96 KiB are written so, and while a flush is under way no further byte is taken.
 /// * It watches the frames for what the muxer does not tell; see [`Shared`].
 /// * It yields after so many reads in one poll, so that a peer who sends without end does not hold up other tasks.
 /// * A write that fails is not reported before what the peer has sent is read: it may have closed after its last word.

@@ -170,9 +170,9 @@ fn a_bounded_number_of_bytes_waits() {
     let mut bench = Bench::new();
     for i in 1..=30 {
         assert!(bench.write(data(16 * 1024)));
-        assert_eq!(bench.flush(), i % 3 == 0);
+        assert_eq!(bench.flush(), i % 6 == 0);
     }
-    assert_eq!(bench.link.io.flushes.len(), 10);
+    assert_eq!(bench.link.io.flushes.len(), 5);
     assert_eq!(bench.link.unflushed, 0);
 }
 

@@ -5,8 +5,8 @@
 
 use std::cell::RefCell;
 
-/// Most bytes that a thread keeps: two read buffers and four write buffers of the default sizes.
-const MAX_BYTES: usize = 256 * 1024;
+/// Most bytes that a thread keeps: the read and the write buffer of a stream, the four of noise above, and some more.
+const MAX_BYTES: usize = 384 * 1024;
 
 /// Most buffers that a thread keeps, however small they are: looking for one is a walk along them.
 const MAX_BUFFERS: usize = 32;
@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// A buffer of exactly `len` bytes; its contents are arbitrary.
-pub(super) fn take(len: usize) -> Box<[u8]> {
+pub(crate) fn take(len: usize) -> Box<[u8]> {
     let pooled = POOL.try_with(|pool| {
         let mut pool = pool.try_borrow_mut().ok()?;
         let at = pool.buffers.iter().rposition(|buf| buf.len() == len)?;
@@ -34,7 +34,7 @@ pub(super) fn take(len: usize) -> Box<[u8]> {
 }
 
 /// Keeps a buffer for the next [`take`] of its size; the ones kept for longest are freed where it would be too much.
-pub(super) fn give(buf: Box<[u8]>) {
+pub(crate) fn give(buf: Box<[u8]>) {
     if buf.len() > MAX_BYTES {
         return;
     }
@@ -60,10 +60,10 @@ mod tests {
                 give(vec![1; 16 * 1024].into());
                 give(vec![1; MAX_BYTES + 1].into());
             }
-            POOL.with_borrow(|pool| assert_eq!((pool.bytes, pool.buffers.len()), (MAX_BYTES, 16)));
+            POOL.with_borrow(|pool| assert_eq!((pool.bytes, pool.buffers.len()), (MAX_BYTES, 24)));
             assert_eq!(take(16 * 1024)[0], 1, "a kept one");
             assert_eq!(take(1024)[0], 0, "a new one, of another size");
-            POOL.with_borrow(|pool| assert_eq!(pool.buffers.len(), 15));
+            POOL.with_borrow(|pool| assert_eq!(pool.buffers.len(), 23));
 
             for len in 512..1024 {
                 give(vec![2; len].into());
