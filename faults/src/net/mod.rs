@@ -36,8 +36,9 @@ pub(crate) use peer::run as run_peer;
 /// Address of the dialing side.
 const NEAR: &str = "10.77.0.1";
 
-/// Most bytes by which the heap of either process may grow in a scenario: the buffers that each of a few threads keeps.
-const HEAP_GROWTH: usize = 512 * 1024;
+/// Most bytes by which the heap of either process may grow in a scenario: drained buffers that each of two threads keeps,
+/// 256 KiB at most, and as much for all else.
+const HEAP_GROWTH: usize = 768 * 1024;
 
 /// Time for both ends to notice that a scenario is over: connections are dead after 6 s, handshakes after 5 s.
 const AFTERMATH: Duration = Duration::from_secs(20);

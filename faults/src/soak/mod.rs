@@ -33,10 +33,10 @@ const SLICES: u32 = 5;
 /// Connections of each lane at least in the slice that warms up: enough to fill the caches of TLS sessions.
 const WARM: usize = 2 * WAYS.len();
 
-/// Most bytes by which the heap may be larger after the last slice than after the first.
+/// Most bytes by which the heap may be larger after a slice than after the first.
 ///
-/// A few of the buffers that every thread keeps, and bookkeeping of the reactor; less than eight bytes a connection.
-const HEAP_GROWTH: usize = 512 * 1024;
+/// Each of the three threads that work keeps drained buffers of 256 KiB at most; the rest is bookkeeping of the reactor.
+const HEAP_GROWTH: usize = 1024 * 1024;
 
 /// Most bytes by which what is resident may grow: OpenSSL's heap is not counted, and allocators keep pieces.
 const RESIDENT_GROWTH: usize = 8 * 1024 * 1024;
