@@ -2,6 +2,7 @@
 
 use std::env;
 use std::process::Command;
+use std::slice;
 
 use smol::future;
 use smol::io::AsyncReadExt;
@@ -90,7 +91,7 @@ fn line(name: &str, [fresh, used]: [[isize; 2]; 2]) {
 /// Makes the connections of one row and prints what an end of them costs.
 pub(crate) fn row(name: &str, ends: usize) -> Claim {
     raise_descriptors(ends as u64 + SPARE)?;
-    let certificate = Certificate::new();
+    let certificate = Certificate::generate();
     let make: Box<dyn Fn() -> Pair> = match name {
         "TCP" => {
             let listener = common::tcp_listener()?;
@@ -137,7 +138,8 @@ fn ours(ours: Ours) -> Box<dyn Fn() -> Pair> {
 
 fn fill(pair: &mut Pair) {
     for direction in Direction::BOTH {
-        assert_eq!(common::transfer(pair, direction, 16 * 1024, TRAFFIC), TRAFFIC);
+        let moved = smol::block_on(common::transfer(slice::from_mut(pair), direction, 16 * 1024, TRAFFIC));
+        assert_eq!(moved, TRAFFIC);
     }
     wait(pair);
 }
