@@ -126,6 +126,10 @@ const MAX_KEEPALIVE_PROBES: u32 = 127;
 ///
 /// By default the first probe leaves after 60 s without a byte, then one every 15 s; after 4 unanswered ones reads and
 /// writes fail with `TimedOut`, so a dead peer is noticed within 2 minutes. Systems that lack a knob use their own value.
+///
+/// While data is on its way there are no probes. On Linux and Android sent data may remain unacknowledged for the same
+/// time altogether (the user timeout of RFC 9293 §3.8.3); elsewhere the system gives up by itself, after many minutes.
+/// **A peer that lives but takes no data for so long is given up as well**: its writer would wait otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     idle: Duration,
@@ -172,8 +176,17 @@ impl KeepAlive {
             sockopt::set_tcp_keepintvl(socket, self.interval)?;
             sockopt::set_tcp_keepcnt(socket, self.probes)?;
         }
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        sockopt::set_tcp_user_timeout(socket, self.user_timeout())?;
         sockopt::set_socket_keepalive(socket, true)?;
         Ok(())
+    }
+
+    /// The time until the last probe remains unanswered, in milliseconds; at most what Linux takes, some 24 days.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    fn user_timeout(&self) -> u32 {
+        let time = self.idle.saturating_add(self.interval.saturating_mul(self.probes));
+        u32::try_from(time.as_millis()).unwrap_or(u32::MAX).min(i32::MAX.unsigned_abs())
     }
 
     /// Never reached: only unix has the builder methods that take a `KeepAlive`.
@@ -261,5 +274,15 @@ mod tests {
                 assert_eq!(sockopt::tcp_keepidle(ours.get_ref()).unwrap(), keepalive.idle);
             }
         }
+    }
+
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    #[test]
+    fn data_on_its_way_may_take_as_long_as_all_probes() {
+        use rustix::net::sockopt;
+
+        let (ours, _theirs) = pair();
+        KeepAlive::new().apply(ours.get_ref()).unwrap();
+        assert_eq!(sockopt::tcp_user_timeout(ours.get_ref()).unwrap(), 120_000);
     }
 }

@@ -9,8 +9,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_lite::StreamExt;
 use futures_lite::future::{self, block_on};
+use futures_lite::{AsyncWriteExt, StreamExt};
 use patience::patient;
 use ws_transport::handshake::http::StatusCode;
 use ws_transport::multiaddr::Multiaddr;
@@ -266,6 +266,33 @@ fn connections_have_nodelay_and_keepalive_only_if_asked_for() {
             assert_eq!(sockopt::tcp_keepidle(socket).unwrap(), Duration::from_secs(7));
         }
     }
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[test]
+fn keepalive_ends_a_write_whose_data_nobody_takes() {
+    let (listener, addr) = listen();
+    let second = Duration::from_secs(1);
+    let keepalive = ws_transport::KeepAlive::new().with_idle(second).with_interval(second).with_probes(1);
+    let written = block_on(async {
+        let accept = async { listener.accept().await.unwrap().await.unwrap() };
+        let dialer = Dialer::new().with_keepalive(keepalive);
+        let (dialed, _never_read) = future::zip(dialer.dial(&addr), accept).await;
+        let mut connection = dialed.unwrap();
+        let write = async {
+            loop {
+                if let Err(error) = connection.write_all(&[0; 64 * 1024]).await {
+                    return error;
+                }
+            }
+        };
+        let late = async {
+            async_io::Timer::after(Duration::from_secs(60)).await;
+            panic!("the write waits for ever");
+        };
+        future::or(write, late).await
+    });
+    assert_eq!(written.kind(), io::ErrorKind::TimedOut);
 }
 
 #[test]

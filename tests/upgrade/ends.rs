@@ -9,6 +9,7 @@ use libp2p_identity::{Keypair, PeerId};
 use smol::{Executor, Task};
 use ws_transport::upgrade::{Io, Session, SessionError, UpgradeError, Upgrader};
 
+use crate::common::patience::patient;
 use crate::common::pipe::{Manner, pipe};
 
 /// How a driver ended.
@@ -19,7 +20,7 @@ pub fn run<T>(test: impl AsyncFnOnce(Arc<Executor<'static>>) -> T) -> T {
     let executor = Arc::new(Executor::new());
     let test = executor.run(test(Arc::clone(&executor)));
     block_on(future::or(test, async {
-        Timer::after(Duration::from_secs(60)).await;
+        Timer::after(patient(Duration::from_secs(60))).await;
         panic!("the test hangs");
     }))
 }

@@ -12,16 +12,18 @@
 //! Options: `--connections LIST` (200), `--only TEXT` (rows whose group and name contain it, such as `ws/ours`),
 //! `--json FILE`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../heap.rs"]
+mod heap;
+
 use std::env;
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bench_peers::common::{Direction, allow_descriptors};
 use bench_peers::rows::{Connected, GROUPS, Group, Row};
+use heap::used;
 
 /// Bytes that go each way before the second look, over the full stack and over byte streams.
 const STACK_TRAFFIC: u64 = 1 << 20;
@@ -29,38 +31,6 @@ const TRAFFIC: u64 = 64 << 10;
 
 /// The groups that are looked at.
 const LOOKED_AT: [&str; 4] = ["ws", "wss-rustls", "wss-native", "stack"];
-
-/// The system's allocator, with the bytes in use counted.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        IN_USE.fetch_add(size, Relaxed);
-        IN_USE.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.realloc(at, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -157,11 +127,4 @@ fn fill(connected: &mut Connected) {
         assert_eq!(connected.transfer(direction, 64 * 1024, each), each * connected.connections() as u64);
     }
     connected.settle();
-}
-
-/// Bytes of the heap in use, and bytes resident.
-fn used() -> (usize, usize) {
-    let pages = fs::read_to_string("/proc/self/statm").unwrap();
-    let resident = pages.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096;
-    (IN_USE.load(Relaxed), resident)
 }
