@@ -8,7 +8,7 @@ use ws_transport::upgrade::Stage;
 use ws_transport::upgrade::identity::{PeerId, PublicKey};
 
 use crate::common::pipe::{Manner, pipe};
-use crate::ends::{run, upgrade, upgrader};
+use crate::ends::upgrader;
 
 /// A public key as libp2p's protobuf has it: type 0 is RSA, 1 is Ed25519.
 fn public_key(kind: u8, key: &[u8]) -> Vec<u8> {
@@ -109,18 +109,4 @@ fn plaintext_is_neither_offered_nor_taken() {
             assert!(refused.is_err(), "{insecure}");
         });
     }
-}
-
-#[test]
-fn another_peer_is_refused_before_a_muxer_or_a_stream_is_offered() {
-    run(async |executor| {
-        let (a, b) = pipe(Manner::GOOD, Manner::GOOD);
-        let ((_, alice), (bob, listener)) = (upgrader(), upgrader());
-        let expected = PeerId::random();
-        let (dialed, accepted) = upgrade(&executor, alice, a, Some(expected), listener, b).await;
-        let error = dialed.map(drop).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains(&expected.to_string()) && text.contains(&bob.to_string()), "{text}");
-        assert_eq!(accepted.map(drop).unwrap_err().stage(), Stage::MuxerNegotiation);
-    });
 }
