@@ -404,7 +404,7 @@ fn drain(streams: &mut [(WsStream<End>, End)]) {
 fn buffers_are_held_while_data_waits_and_given_back_to_a_bounded_pool() {
     const STREAMS: usize = 100;
     /// Most that a thread keeps of drained buffers.
-    const POOL: isize = 256 * 1024;
+    const POOL: isize = 384 * 1024;
     for role in ROLES {
         apart(move || {
             let config = StreamConfig::new();

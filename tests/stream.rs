@@ -4,6 +4,7 @@ mod common;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -236,6 +237,20 @@ fn a_vectored_write_shares_a_frame() {
         });
         let sent = Sent::parse(role, &peer.take_all());
         assert_eq!((sent.frames, &sent.data[..]), (vec![13], &b"one two three"[..]));
+    }
+}
+
+#[test]
+fn a_task_that_has_read_is_let_go() {
+    for role in ROLES {
+        let (mut stream, mut peer) = good(role);
+        let (woken, waker) = Woken::new();
+        let mut cx = Context::from_waker(&waker);
+        assert!(poll_read(&mut stream, &mut cx, &mut [0; 8]).is_pending());
+        assert!(Arc::strong_count(&woken) > 2, "it waits");
+        peer.put(&frame(other(role), OpCode::Binary, b"x"));
+        assert!(poll_read(&mut stream, &mut cx, &mut [0; 8]).is_ready());
+        assert_eq!(Arc::strong_count(&woken), 2, "ours and the context's");
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::AsyncRead;
 
 use super::fault::ReadEnd;
-use crate::config::{StreamConfig, TextFrames};
+use crate::config::{DIRECT_READ, StreamConfig, TextFrames};
 use crate::lend::Lending;
 use crate::pool;
 use crate::proto::{CloseFrame, Decoder, Event, OpCode, Role, Violation};
@@ -67,6 +67,11 @@ impl Input {
             buf: Buffer { bytes: early.into_boxed_slice(), end, ..Buffer::default() },
             size: config.read_buffer(),
         }
+    }
+
+    /// Least length of a slice that is read into directly.
+    pub(super) fn direct_read(&self) -> usize {
+        DIRECT_READ.min(self.size)
     }
 
     /// Payload that waits for the reader.

@@ -14,7 +14,7 @@ use std::pin::Pin;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use crate::config::{DIRECT_READ, StreamConfig};
+use crate::config::StreamConfig;
 use crate::lend::{Lend, Lending};
 use crate::proto::{CloseCode, CloseFrame, InvalidClose, Role};
 use close::Closing;
@@ -91,7 +91,6 @@ pub struct WsStream<IO> {
     /// Drains and flushes since the input was last polled.
     quiet: u8,
     coalesce: bool,
-    direct_read: usize,
     close_timeout: std::time::Duration,
     closing: Closing,
     closed: Option<Box<Closed>>,
@@ -113,7 +112,6 @@ impl<IO> WsStream<IO> {
             writer_watches: false,
             quiet: 0,
             coalesce: config.coalescing(),
-            direct_read: DIRECT_READ.min(config.read_buffer()),
             close_timeout: config.close_timeout(),
             closing: Closing::default(),
             closed: None,

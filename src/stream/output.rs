@@ -123,6 +123,11 @@ impl Output {
         self.encoder.write(bytes, masking_key)
     }
 
+    /// Takes all of the bytes if a frame is open that has room for them, or none.
+    pub(super) fn extend(&mut self, bytes: &[u8]) -> bool {
+        matches!(self.close, CloseState::Open) && self.encoder.extend(bytes)
+    }
+
     /// Whether so many bytes are better sent from where they are, once the buffer is empty.
     ///
     /// Not where a frame is open: it is better filled up than sent by itself.

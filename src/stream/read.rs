@@ -114,8 +114,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<IO> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let direct = (self.lending.is_some() || buf.len() >= self.direct_read).then_some(&mut *buf);
-        let len = ready!(self.poll_receive(cx, direct))?;
+        let direct = (self.lending.is_some() || buf.len() >= self.input.direct_read()).then_some(&mut *buf);
+        let received = ready!(self.poll_receive(cx, direct));
+        self.wakers.unpark_reader();
+        let len = received?;
         let plain = self.input.plain();
         if plain.is_empty() {
             return Poll::Ready(Ok(len));
@@ -132,7 +134,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for WsStream<IO> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
-        ready!(this.poll_receive(cx, None))?;
+        let received = ready!(this.poll_receive(cx, None));
+        this.wakers.unpark_reader();
+        received?;
         Poll::Ready(Ok(this.input.plain()))
     }
 

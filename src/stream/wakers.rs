@@ -11,7 +11,7 @@ use std::task::{Context, Wake, Waker};
 /// The two tasks that may wait, in whichever way a stream is shared between them.
 #[derive(Debug, Default)]
 pub(super) struct Wakers {
-    /// The last task whose read had to wait.
+    /// The task whose read has to wait.
     reader: Option<Waker>,
     /// The task whose write, flush or close has to wait.
     writer: Option<Waker>,
@@ -54,6 +54,11 @@ impl Wakers {
     /// Notes that the writer does not wait any more.
     pub(super) fn unpark_writer(&mut self) {
         self.writer = None;
+    }
+
+    /// Notes that the reader does not wait any more. Its waker would keep the memory of a task that has ended.
+    pub(super) fn unpark_reader(&mut self) {
+        self.reader = None;
     }
 
     /// Whether a writer waits in another task than this one.

@@ -164,6 +164,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<IO> {
         if buf.is_empty() {
             return Poll::Ready(this.output.check_open().map(|()| 0));
         }
+        if this.coalesce && this.output.extend(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let taken = ready!(this.poll_take(cx, buf))?;
         if !this.coalesce {
             this.send_at_once(cx)?;
