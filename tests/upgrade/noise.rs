@@ -13,8 +13,8 @@ use libp2p_identity::{Keypair, PeerId};
 use proptest::prelude::*;
 use ws_transport::upgrade::{Noise, NoiseError, NoiseStream};
 
-use crate::common::pattern;
 use crate::common::pipe::{End, Manner, pipe};
+use crate::common::{Woken, pattern};
 
 /// Both directions of this are slower than noise by far.
 const SMALL: usize = 3_000;
@@ -159,6 +159,50 @@ proptest! {
             prop_assert_eq!(block_on(b.write(b"x")).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         }
     }
+}
+
+/// How long each message is that waits to be read, its length not counted.
+fn messages(wire: &[u8]) -> Vec<usize> {
+    let mut lens = Vec::new();
+    let mut rest = wire;
+    while let [a, b, after @ ..] = rest {
+        let len = usize::from(u16::from_be_bytes([*a, *b]));
+        lens.push(len);
+        rest = &after[len..];
+    }
+    lens
+}
+
+#[test]
+fn a_flush_waits_for_the_next_poll_and_what_is_written_meanwhile_leaves_with_it() {
+    let (mut a, mut b) = pair(Manner::GOOD, Manner::GOOD);
+    let (woken, waker) = Woken::new();
+    let mut cx = Context::from_waker(&waker);
+    for frame in 1..=3 {
+        assert!(Pin::new(&mut a).poll_write(&mut cx, &[7; 1_000]).is_ready());
+        assert!(Pin::new(&mut a).poll_flush(&mut cx).is_pending());
+        assert_eq!(woken.count(), frame, "the poll that flushes is asked for");
+    }
+    assert_eq!(b.get_ref().readable(), 0);
+    assert!(Pin::new(&mut a).poll_flush(&mut cx).is_ready());
+    assert_eq!(messages(&b.get_mut().take_all()), [3 * 1_000 + 16]);
+    assert!(Pin::new(&mut a).poll_flush(&mut cx).is_ready(), "nothing is put off where nothing was written");
+}
+
+#[test]
+fn a_bounded_number_of_bytes_waits_for_a_flush_and_closing_does_not() {
+    let (mut a, b) = pair(Manner::GOOD, Manner::GOOD);
+    let mut cx = Context::from_waker(Waker::noop());
+    for frame in 1..=60 {
+        block_on(a.write_all(&[7; 16 * 1024])).unwrap();
+        assert_eq!(Pin::new(&mut a).poll_flush(&mut cx).is_ready(), frame % 6 == 0, "the {frame}th");
+    }
+    let arrived = b.get_ref().readable();
+    assert!(arrived >= 60 * 16 * 1024);
+
+    block_on(a.write_all(b"last words")).unwrap();
+    assert!(Pin::new(&mut a).poll_close(&mut cx).is_ready());
+    assert_eq!(b.get_ref().readable(), arrived + 2 + 10 + 16);
 }
 
 #[test]

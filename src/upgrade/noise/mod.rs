@@ -129,7 +129,7 @@ impl<IO: Io + 'static> OutboundConnectionUpgrade<IO> for Noise {
             let (peer, mut io) = handshake::initiate(io, &self.0).await?;
             // Who is above may well wait for the other side to speak first.
             futures_lite::AsyncWriteExt::flush(&mut io).await?;
-            Ok((peer, io))
+            Ok((peer, io.put_flushes_off()))
         })
     }
 }
@@ -140,7 +140,10 @@ impl<IO: Io + 'static> InboundConnectionUpgrade<IO> for Noise {
     type Future = Upgrading<IO>;
 
     fn upgrade_inbound(self, io: IO, _: Self::Info) -> Self::Future {
-        Box::pin(async move { handshake::respond(io, &self.0).await })
+        Box::pin(async move {
+            let (peer, io) = handshake::respond(io, &self.0).await?;
+            Ok((peer, io.put_flushes_off()))
+        })
     }
 }
 

@@ -32,6 +32,9 @@ const SEALED: usize = 32 * 1024 - 8;
 /// Bytes that one of them says.
 const PLAIN: usize = SEALED - HEAD - TAG;
 
+/// Most bytes written before a flush is not put off any more.
+const MAX_UNFLUSHED: usize = 96 * 1024;
+
 /// Most messages that say nothing in one poll, before other tasks have their turn.
 const MAX_EMPTY: u32 = 64;
 
@@ -48,6 +51,10 @@ const MAX_EMPTY: u32 = 64;
 /// Writes are gathered into messages of up to 32 KiB, and sent when one is full or by a flush. Errors of the stream below
 /// are passed on, and given again to whoever goes on. `close` flushes, then closes the stream below.
 ///
+/// As an upgrade of libp2p-core it puts flushes off: the first after a write is `Pending`, wakes its task and is done when
+/// asked for again, or when 96 KiB were written. Muxers flush after every frame, and what a `Swarm`'s streams write in the same
+/// turn then leaves in one message and one send.
+///
 /// # Memory
 ///
 /// Reads hold up to 128 KiB while there is something unread, and writes up to 64 KiB while there is something unsent;
@@ -63,6 +70,12 @@ pub struct NoiseStream<IO> {
     unsealed: Buffer,
     /// The last message, as far as it is not sent.
     sealed: Buffer,
+    /// Whether flushes are put off.
+    puts_off: bool,
+    /// Bytes written since the last flush, how many they were when the last one was put off, and whether one is under way.
+    unflushed: usize,
+    put_off_at: usize,
+    flushing: bool,
     /// How reading and writing failed.
     unreadable: Option<io::ErrorKind>,
     unwritable: Option<io::ErrorKind>,
@@ -77,9 +90,19 @@ impl<IO> NoiseStream<IO> {
             opened: Buffer::default(),
             unsealed: Buffer::default(),
             sealed: Buffer::default(),
+            puts_off: false,
+            unflushed: 0,
+            put_off_at: 0,
+            flushing: false,
             unreadable: None,
             unwritable: None,
         }
+    }
+
+    /// Puts flushes off, for a muxer that flushes after every frame: see the type's documentation.
+    pub(super) fn put_flushes_off(mut self) -> Self {
+        self.puts_off = true;
+        self
     }
 
     /// The stream below.
@@ -194,6 +217,23 @@ impl<IO: AsyncWrite + Unpin> NoiseStream<IO> {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Whether a flush that is asked for now is put off: something was written since one was, and not too much.
+    fn is_put_off(&self) -> bool {
+        self.puts_off
+            && !self.flushing
+            && self.unflushed != self.put_off_at
+            && (1..MAX_UNFLUSHED).contains(&self.unflushed)
+    }
+
+    fn poll_flush_now(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushing = true;
+        ready!(self.poll_unsealed(cx))?;
+        self.release_output();
+        ready!(Pin::new(&mut self.io).poll_flush(cx)).map_err(|error| self.fail_writing(error.into()))?;
+        (self.unflushed, self.put_off_at, self.flushing) = (0, 0, false);
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for NoiseStream<IO> {
@@ -251,21 +291,28 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for NoiseStream<IO> {
         if this.unsealed.filled().len() == PLAIN {
             ready!(this.poll_unsealed(cx))?;
         }
-        Poll::Ready(Ok(this.unsealed.write(buf, PLAIN)))
+        let len = this.unsealed.write(buf, PLAIN);
+        this.unflushed = this.unflushed.saturating_add(len);
+        Poll::Ready(Ok(len))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check_writable()?;
-        ready!(this.poll_unsealed(cx))?;
-        this.release_output();
-        ready!(Pin::new(&mut this.io).poll_flush(cx)).map_err(|error| this.fail_writing(error.into()))?;
-        Poll::Ready(Ok(()))
+        if this.is_put_off() {
+            // Whoever waits for it asks again, and what is written until then leaves with it.
+            this.put_off_at = this.unflushed;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        this.poll_flush_now(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        Pin::new(&mut self.get_mut().io).poll_close(cx)
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.check_writable()?;
+        ready!(this.poll_flush_now(cx))?;
+        Pin::new(&mut this.io).poll_close(cx)
     }
 }
 
