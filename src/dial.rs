@@ -151,16 +151,18 @@ impl Dialer {
             keepalive.apply(tcp.get_ref()).map_err(|error| Error::new(Phase::Connect, error))?;
         }
 
+        // What follows is boxed: a dial that waits for its connection would carry the room for it along, as it is moved.
         let io = match connector {
             Some(connector) => {
                 log::debug!("{addr}: connected, beginning TLS");
-                step(Phase::Tls, deadline, connector.connect(&addr.server_name(), tcp)).await?
+                step(Phase::Tls, deadline, Box::pin(connector.connect(&addr.server_name(), tcp))).await?
             }
             None => MaybeTls::plain(tcp),
         };
 
         log::debug!("{addr}: asking for the upgrade");
-        let connection = step(Phase::Handshake, deadline, handshake::client(io, &request, self.stream)).await?;
+        let connection =
+            step(Phase::Handshake, deadline, Box::pin(handshake::client(io, &request, self.stream))).await?;
         log::debug!("{addr}: open");
         Ok(connection.borrow_from_tls())
     }

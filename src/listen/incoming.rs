@@ -87,7 +87,8 @@ impl Incoming {
         let io = match &shared.tls {
             Some(acceptor) => {
                 log::debug!("{remote}: beginning TLS");
-                step(Phase::Tls, deadline, acceptor.accept(tcp)).await?
+                // Boxed, or every handshake without TLS would carry the room for it along.
+                step(Phase::Tls, deadline, Box::pin(acceptor.accept(tcp))).await?
             }
             None => MaybeTls::plain(tcp),
         };
