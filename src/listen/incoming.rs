@@ -73,8 +73,9 @@ impl Incoming {
     /// The error has [`Phase::Tls`] or [`Phase::Handshake`], and the client's address. A request that is refused is
     /// answered first. Dropping the future closes the connection.
     pub async fn handshake(self) -> Result<Connection, Error> {
-        let (addr, remote) = (self.remote_multiaddr(), self.remote);
-        let done = self.run().await.map_err(|error| error.with_address(addr));
+        let (remote, is_tls) = (self.remote, self.shared.tls.is_some());
+        let done = self.run().await;
+        let done = done.map_err(|error| error.with_address(WsAddr::for_socket(remote, is_tls).to_multiaddr()));
         match &done {
             Ok(_) => log::debug!("{remote}: open"),
             Err(error) => log::debug!("{error}"),
