@@ -8,8 +8,8 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use futures_lite::{AsyncBufRead, AsyncRead, AsyncWrite};
 use std::sync::Arc;
-use ws_transport::proto::{CloseCode, CloseFrame, Decoder, Event, OpCode, Role, Violation};
-use ws_transport::{Closed, Initiator, StreamConfig, TextFrames, WsStream};
+use ws_transport::proto::{CloseFrame, Decoder, Event, OpCode, Role, Violation};
+use ws_transport::{StreamConfig, TextFrames, WsStream};
 
 use super::common::pipe::{End, Manner, pipe};
 use super::common::wire::{Sent, fragment, frame, other};
@@ -292,8 +292,9 @@ impl Bench {
         let bytes = self.peer.take_all();
         if !bytes.is_empty() {
             self.received.extend_from_slice(&bytes);
-            // After a violation closing waits for the end of the input.
-            if !(self.closed && self.stream.closed().is_some_and(is_violation)) {
+            // After a violation closing waits for the end of the input, also where ours was the first Close.
+            let violated = || matches!(meaning(self.role, self.text, &self.wire).end, MeantEnd::Violated(_));
+            if !(self.closed && violated()) {
                 self.writer.assert_woken("there is room");
             }
         }
@@ -441,11 +442,6 @@ impl Bench {
         assert_eq!(sent.data.len(), self.written.len(), "nothing was lost");
         self.write(&[1]);
     }
-}
-
-/// Whether we have closed because of the peer.
-fn is_violation(closed: &Closed) -> bool {
-    closed.initiator() == Initiator::Local && closed.code() != Some(CloseCode::NORMAL)
 }
 
 fn as_pong(event: &Event) -> Option<&Vec<u8>> {
