@@ -87,15 +87,12 @@ impl Encoder {
             return 0;
         }
         let longest = self.longest();
-        let limit = self.limit().min(longest);
-        let Some(room) = self.buf.get_mut(self.end..limit) else { return 0 };
-        let len = bytes.len().min(room.len());
-        let (Some(room), Some(bytes)) = (room.get_mut(..len), bytes.get(..len)) else { return 0 };
-        match &mut self.mask {
-            Some((mask, _)) => mask.copy(bytes, room),
-            None => room.copy_from_slice(bytes),
+        let room = self.limit().min(longest).saturating_sub(self.end);
+        let (taken, _) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
+        let len = taken.len();
+        if !self.put(taken) {
+            return 0;
         }
-        self.end = self.end.saturating_add(len);
         if self.end == longest {
             self.seal();
         }
@@ -107,16 +104,7 @@ impl Encoder {
     /// As [`write`](Self::write) otherwise, and a shorter way for the many small writes between the first and the last.
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> bool {
         let (end, limit) = (self.end.saturating_add(bytes.len()), self.limit().min(self.longest()));
-        if !self.is_open() || end >= limit {
-            return false;
-        }
-        let Some(room) = self.buf.get_mut(self.end..end) else { return false };
-        match &mut self.mask {
-            Some((mask, _)) => mask.copy(bytes, room),
-            None => room.copy_from_slice(bytes),
-        }
-        self.end = end;
-        true
+        self.is_open() && end < limit && self.put(bytes)
     }
 
     /// Ends the open frame, if there is one, so that it can be sent.
@@ -238,6 +226,19 @@ impl Encoder {
     /// Where writes end.
     fn limit(&self) -> usize {
         self.buf.len().saturating_sub(Self::RESERVE)
+    }
+
+    /// Puts bytes at the end of the open frame, masked if it is; `false` if they do not fit into the buffer.
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        let end = self.end.saturating_add(bytes.len());
+        let Some(room) = self.buf.get_mut(self.end..end) else { return false };
+        match &mut self.mask {
+            Some((mask, _)) => mask.copy(bytes, room),
+            None => room.copy_from_slice(bytes),
+        }
+        self.end = end;
+        true
     }
 
     /// Where the open frame would be as long as one may be.
