@@ -8,12 +8,8 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::frames::{Frames, HEADER, Part};
+use super::limits::MAX_UNFLUSHED;
 use super::shared::Shared;
-
-/// Most bytes written before a flush is not put off any more: 96 KiB.
-///
-/// Six of the muxer's frames of 16 KiB. What the layers below cannot hold of them they have sent by then.
-const MAX_UNFLUSHED: usize = 96 * 1024;
 
 /// Reads of the muxer (header or body of a frame) in one poll of the driver, before other tasks have their turn.
 const READS_PER_POLL: usize = 512;

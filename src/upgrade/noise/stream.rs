@@ -10,6 +10,7 @@ use snow::TransportState;
 
 use super::buffer::Buffer;
 use super::error::NoiseError;
+use crate::upgrade::limits::MAX_UNFLUSHED;
 
 /// Bytes of a message's length.
 const HEAD: usize = 2;
@@ -31,9 +32,6 @@ const SEALED: usize = 32 * 1024 - 8;
 
 /// Bytes that one of them says.
 const PLAIN: usize = SEALED - HEAD - TAG;
-
-/// Most bytes written before a flush is not put off any more.
-const MAX_UNFLUSHED: usize = 96 * 1024;
 
 /// Most messages that say nothing in one poll, before other tasks have their turn.
 const MAX_EMPTY: u32 = 64;
