@@ -285,7 +285,7 @@ impl ServerOptions {
         let request = parse_request(head)?;
         let accept = accept_request(&request, self.path())?;
         if let Some(policy) = &self.policy {
-            policy(&UpgradeRequest { request: &request }).map_err(|status| {
+            policy(&UpgradeRequest { request: &request.into_request()? }).map_err(|status| {
                 let is_error = status.is_client_error() || status.is_server_error();
                 RequestError::Policy(if is_error { status } else { StatusCode::FORBIDDEN })
             })?;
@@ -483,8 +483,9 @@ mod tests {
         let text = unavailable();
         let end = text.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
         let response = parse_response(&text[..end]).expect("good");
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers()[header::CONTENT_LENGTH], (text.len() - end).to_string());
+        assert_eq!(response.status, 503);
+        let length = (text.len() - end).to_string();
+        assert_eq!(response.fields.one(header::CONTENT_LENGTH).expect("one"), length.as_bytes());
     }
 
     #[test]
