@@ -18,7 +18,10 @@ const MAX_NAME: usize = 0xffff;
 /// A handshake looks at some six of them, once. A [`HeaderMap`] costs it an allocation each, and a hash; whoever wants
 /// one is [given it](Self::to_map).
 #[derive(Debug)]
-pub(crate) struct Fields<'a>(Vec<(&'a [u8], &'a [u8])>);
+pub(crate) struct Fields<'a>(Vec<Field<'a>>);
+
+/// Name and value, without the white space around it.
+type Field<'a> = (&'a [u8], &'a [u8]);
 
 impl<'a> Fields<'a> {
     /// Takes the lines of a head apart, as the scanner found them, the empty one at their end included.
@@ -74,8 +77,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Name and value of the first field, and what comes after its line (RFC 9112 §5).
-fn split_field(lines: &[u8]) -> Option<((&[u8], &[u8]), &[u8])> {
+/// The first field, and what comes after its line (RFC 9112 §5).
+fn split_field(lines: &[u8]) -> Option<(Field<'_>, &[u8])> {
     let (name, rest) = lines.split_at_checked(lines.iter().position(|&byte| !is_token_byte(byte))?)?;
     let rest = rest.strip_prefix(b":")?;
     let (value, rest) = rest.split_at_checked(rest.iter().position(|&byte| byte == b'\r')?)?;

@@ -76,10 +76,7 @@ impl HeadScanner {
                 _ => return Err(HeadError::Byte { byte, at: self.scanned }),
             };
             // Most of a head is the inside of lines, which is looked through without a state.
-            let inside = match self.state {
-                State::Line => after.iter().position(|&byte| !is_line_byte(byte)).unwrap_or(after.len()),
-                _ => 0,
-            };
+            let inside = if matches!(self.state, State::Line) { line_len(after) } else { 0 };
             self.scanned = self.scanned.saturating_add(inside).saturating_add(1);
             rest = after.get(inside..).unwrap_or_default();
         }
@@ -162,6 +159,18 @@ pub(crate) fn is_origin_form(target: &str) -> bool {
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// How many bytes come first that may stand within a line; those of a whole block are compared at once.
+fn line_len(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some((block, after)) = rest.split_first_chunk::<16>()
+        && block.iter().fold(true, |all, &byte| all & is_line_byte(byte))
+    {
+        rest = after;
+    }
+    let rest = rest.iter().position(|&byte| !is_line_byte(byte)).map_or(0, |at| rest.len().saturating_sub(at));
+    bytes.len().saturating_sub(rest)
 }
 
 /// What may stand within a line: all but control characters, of which a tab may.
