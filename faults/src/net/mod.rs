@@ -142,10 +142,13 @@ pub(crate) fn run(names: &[&str]) -> Claim {
             }
             net.settle()?;
         };
-        let seen = seen.unwrap_or_else(|why| {
+        let mut seen = seen.unwrap_or_else(|why| {
             broken.push(format!("{}: {}", scenario.name, crate::chain(&*why)));
             format!("**FAILED**: {why}")
         });
+        if attempts > 1 {
+            seen += &format!(" (run {attempts} times: this process stood still)");
+        }
         println!("| {} | {} | {seen} | {:.1} s |", scenario.name, scenario.claim, begin.elapsed().as_secs_f32());
     }
     match broken.is_empty() {
