@@ -269,8 +269,9 @@ fn lossy(net: &mut Net, faults: Faults) -> Result<String, Why> {
 }
 
 fn outage(net: &mut Net) -> Result<String, Why> {
-    let ended = net.transfers(load(2, 8 * MIB), |net| {
-        net.received(MIB)?;
+    let load = load(2, 8 * MIB);
+    let ended = net.transfers(load, |net| {
+        net.received(load, MIB)?;
         net.relay.set(Faults { cut: [true, true], ..Faults::default() });
         thread::sleep(ms(2000));
         net.relay.set(Faults::default());
@@ -283,8 +284,9 @@ fn outage(net: &mut Net) -> Result<String, Why> {
 }
 
 fn link_down_up(net: &mut Net) -> Result<String, Why> {
-    let ended = net.transfers(load(2, 8 * MIB), |net| {
-        net.received(MIB)?;
+    let load = load(2, 8 * MIB);
+    let ended = net.transfers(load, |net| {
+        net.received(load, MIB)?;
         net.near.ip("link set tun0 down")?;
         thread::sleep(ms(2000));
         net.near.ip("link set tun0 up")
@@ -296,14 +298,14 @@ fn link_down_up(net: &mut Net) -> Result<String, Why> {
 }
 
 fn frozen_thawed(net: &mut Net) -> Result<String, Why> {
-    let mut parked = 0;
-    let ended = net.transfers(load(2, 8 * MIB), |net| {
-        net.received(MIB)?;
+    let (load, mut parked) = (load(2, 8 * MIB), 0);
+    let ended = net.transfers(load, |net| {
+        net.received(load, MIB)?;
         net.peer.freeze()?;
         thread::sleep(ms(1000));
-        let before = net.progress.load(SeqCst);
+        let before = net.progress.bytes.load(SeqCst);
         thread::sleep(ms(1000));
-        parked = net.progress.load(SeqCst) - before;
+        parked = net.progress.bytes.load(SeqCst) - before;
         net.peer.thaw()
     })?;
     all_done(&ended)?;
@@ -336,13 +338,13 @@ fn cut(net: &mut Net, by: Cut) -> Result<String, Why> {
 // ---- Networks that are gone -----------------------------------------------------------------------------------------
 
 fn gone(net: &mut Net, len: u64, fault: impl FnOnce(&Net) -> Claim) -> Result<String, Why> {
-    let begin = Instant::now();
+    let (load, begin) = (load(2, len), Instant::now());
     let mut at = Duration::ZERO;
-    let ended = net.transfers(load(2, len), |net| {
+    let ended = net.transfers(load, |net| {
         match len {
             // Long enough to be open at both ends.
             0 => thread::sleep(ms(1500)),
-            _ => net.received(4 * MIB)?,
+            _ => net.received(load, 4 * MIB)?,
         }
         at = begin.elapsed();
         fault(net)
