@@ -110,7 +110,8 @@ pub use libp2p_identity as identity;
 ///
 /// As dialer it proposes and does not wait for the answer where the specification allows it (lazy negotiation, as there
 /// is one security protocol and one muxer to propose): the first byte of an application is on the wire one round trip
-/// after the byte stream was open. As listener it waits for the dialer to speak.
+/// after the byte stream was open. As listener it waits for the dialer to speak, and agrees on the muxer inside noise with
+/// one that offers it there (libp2p's specification of inlined muxer negotiation), as go-libp2p and js-libp2p do.
 #[derive(Clone)]
 pub struct Upgrader {
     security: Arc<dyn Security>,
