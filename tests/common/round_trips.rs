@@ -4,13 +4,16 @@
 #[allow(dead_code, unreachable_pub)]
 mod certs;
 
-use std::io::{ErrorKind, Read, Write};
+use std::future::pending;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use async_io::{Async, Timer};
+use futures_lite::future::{block_on, or};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use ws_transport::tls::{Acceptor, Backend, Connector};
 use ws_transport::{Dialer, ListenOptions};
 
@@ -49,8 +52,12 @@ impl LongLink {
         let deliveries = Arc::<AtomicUsize>::default();
         let counter = Arc::clone(&deliveries);
         thread::spawn(move || {
-            let dialer = listener.accept().unwrap().0;
-            relay([dialer, TcpStream::connect(target).unwrap()], &counter);
+            let ends = [listener.accept().unwrap().0, TcpStream::connect(target).unwrap()];
+            let ends = ends.map(|end| {
+                end.set_nodelay(true).unwrap();
+                Async::new(end).unwrap()
+            });
+            block_on(relay(ends, &counter));
         });
         LongLink { address, deliveries }
     }
@@ -70,43 +77,36 @@ impl LongLink {
     }
 }
 
-fn relay(mut ends: [TcpStream; 2], deliveries: &AtomicUsize) {
-    for end in &ends {
-        end.set_nonblocking(true).unwrap();
-        end.set_nodelay(true).unwrap();
-    }
+async fn relay(ends: [Async<TcpStream>; 2], deliveries: &AtomicUsize) {
     let (mut held, mut open) = ([Vec::new(), Vec::new()], [true; 2]);
-    let mut silent_since = Instant::now();
+    let mut buf = [[0; 16 * 1024]; 2];
     while open != [false; 2] {
-        for (i, end) in ends.iter_mut().enumerate() {
-            if !open[i] {
-                continue;
+        let [first, second] = &mut buf;
+        let hear = async |i: usize, buf: &mut [u8]| match open[i] {
+            true => Some((i, (&ends[i]).read(buf).await)),
+            false => pending().await,
+        };
+        let quiet = async {
+            Timer::after(QUIET).await;
+            None
+        };
+        match or(or(hear(0, first), hear(1, second)), quiet).await {
+            Some((i, Ok(len @ 1..))) => held[i].extend(&buf[i][..len]),
+            Some((i, Ok(_) | Err(_))) => open[i] = false,
+            None => {
+                if held.iter().any(|held| !held.is_empty()) {
+                    deliveries.fetch_add(1, Ordering::SeqCst);
+                }
+                for (i, held) in held.iter_mut().enumerate() {
+                    let mut to = &ends[1 - i];
+                    // Who has gone hears nothing more.
+                    let _ = to.write_all(held).await;
+                    held.clear();
+                    if !open[i] {
+                        let _ = to.get_ref().shutdown(Shutdown::Write);
+                    }
+                }
             }
-            let mut buf = [0; 16 * 1024];
-            match end.read(&mut buf) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                Ok(len @ 1..) => held[i].extend(&buf[..len]),
-                Ok(_) | Err(_) => open[i] = false,
-            }
-            silent_since = Instant::now();
         }
-        if silent_since.elapsed() < QUIET {
-            thread::sleep(Duration::from_millis(1));
-            continue;
-        }
-        if held.iter().any(|held| !held.is_empty()) {
-            deliveries.fetch_add(1, Ordering::SeqCst);
-        }
-        for (i, held) in held.iter_mut().enumerate() {
-            let to = &mut ends[1 - i];
-            to.set_nonblocking(false).unwrap();
-            let _ = to.write_all(held);
-            held.clear();
-            if !open[i] {
-                let _ = to.shutdown(Shutdown::Write);
-            }
-            to.set_nonblocking(true).unwrap();
-        }
-        silent_since = Instant::now();
     }
 }

@@ -55,10 +55,16 @@ impl Namespace {
     pub(super) fn tun(&self, address: &str) -> Result<File, Why> {
         let device = self.enter(open_tun)??;
         self.ip(&format!("address add {address}/24 dev tun0"))?;
-        self.ip("link set tun0 up")?;
+        self.ip(&format!("link set tun0 txqueuelen {QUEUE} up"))?;
         Ok(device)
     }
 }
+
+/// Packets that wait in a device for the relay, when that has no CPU, before the device drops any.
+///
+/// All that some transfers can have under way, 6 MiB each at most: what is lost, the relay has lost. The usual 500 overflow on
+/// a busy machine, and a retransmission that is lost like this after an outage is one too many for a short keepalive.
+const QUEUE: u32 = 50_000;
 
 /// The kernel's `struct ifreq`, as far as TUN devices use it.
 #[repr(C)]

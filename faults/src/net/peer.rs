@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use smol::{Executor, future};
 use ws_transport::tls::Acceptor;
 use ws_transport::upgrade::Upgrader;
@@ -214,10 +214,17 @@ impl Peer {
         }
     }
 
-    /// Freezes the process, or thaws it.
-    pub(super) fn freeze(&self, freeze: bool) -> Claim {
-        let signal = if freeze { Signal::STOP } else { Signal::CONT };
-        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    /// Freezes the process: when this returns, all its threads stand still.
+    pub(super) fn freeze(&self) -> Claim {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::STOP)?;
+        // The signal has only been sent yet: until they have a CPU to take it, threads go on reading and answering.
+        waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED)?.ok_or("the listening process did not stop")?;
+        Ok(())
+    }
+
+    pub(super) fn thaw(&self) -> Claim {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "frozen",
         claim: "a writer parks after a bounded amount, and closing ends at the close timeout of 1 s",
-        run: |net| frozen(net, |net| smol::block_on(park_and_close(net, |net| net.peer.freeze(true)))),
+        run: |net| frozen(net, |net| smol::block_on(park_and_close(net, |net| net.peer.freeze()))),
     },
     Scenario {
         name: "frozen-keepalive",
@@ -269,8 +269,9 @@ fn lossy(net: &mut Net, faults: Faults) -> Result<String, Why> {
 }
 
 fn outage(net: &mut Net) -> Result<String, Why> {
-    let ended = net.transfers(load(2, 8 * MIB), |net| {
-        net.received(MIB)?;
+    let load = load(2, 8 * MIB);
+    let ended = net.transfers(load, |net| {
+        net.received(load, MIB)?;
         net.relay.set(Faults { cut: [true, true], ..Faults::default() });
         thread::sleep(ms(2000));
         net.relay.set(Faults::default());
@@ -283,8 +284,9 @@ fn outage(net: &mut Net) -> Result<String, Why> {
 }
 
 fn link_down_up(net: &mut Net) -> Result<String, Why> {
-    let ended = net.transfers(load(2, 8 * MIB), |net| {
-        net.received(MIB)?;
+    let load = load(2, 8 * MIB);
+    let ended = net.transfers(load, |net| {
+        net.received(load, MIB)?;
         net.near.ip("link set tun0 down")?;
         thread::sleep(ms(2000));
         net.near.ip("link set tun0 up")
@@ -296,15 +298,15 @@ fn link_down_up(net: &mut Net) -> Result<String, Why> {
 }
 
 fn frozen_thawed(net: &mut Net) -> Result<String, Why> {
-    let mut parked = 0;
-    let ended = net.transfers(load(2, 8 * MIB), |net| {
-        net.received(MIB)?;
-        net.peer.freeze(true)?;
+    let (load, mut parked) = (load(2, 8 * MIB), 0);
+    let ended = net.transfers(load, |net| {
+        net.received(load, MIB)?;
+        net.peer.freeze()?;
         thread::sleep(ms(1000));
-        let before = net.progress.load(SeqCst);
+        let before = net.progress.bytes.load(SeqCst);
         thread::sleep(ms(1000));
-        parked = net.progress.load(SeqCst) - before;
-        net.peer.freeze(false)
+        parked = net.progress.bytes.load(SeqCst) - before;
+        net.peer.thaw()
     })?;
     all_done(&ended)?;
     ensure(parked == 0, "nothing moves while the peer is frozen")?;
@@ -336,13 +338,13 @@ fn cut(net: &mut Net, by: Cut) -> Result<String, Why> {
 // ---- Networks that are gone -----------------------------------------------------------------------------------------
 
 fn gone(net: &mut Net, len: u64, fault: impl FnOnce(&Net) -> Claim) -> Result<String, Why> {
-    let begin = Instant::now();
+    let (load, begin) = (load(2, len), Instant::now());
     let mut at = Duration::ZERO;
-    let ended = net.transfers(load(2, len), |net| {
+    let ended = net.transfers(load, |net| {
         match len {
             // Long enough to be open at both ends.
             0 => thread::sleep(ms(1500)),
-            _ => net.received(4 * MIB)?,
+            _ => net.received(load, 4 * MIB)?,
         }
         at = begin.elapsed();
         fault(net)
@@ -392,7 +394,7 @@ fn blackhole_anywhere(net: &mut Net) -> Result<String, Why> {
 fn frozen(net: &mut Net, work: impl FnOnce(&Net) -> Result<String, Why> + Send) -> Result<String, Why> {
     let this = &*net;
     let seen = this.near.enter(|| work(this));
-    net.peer.freeze(false)?;
+    net.peer.thaw()?;
     net.settle()?;
     seen?
 }
@@ -400,24 +402,31 @@ fn frozen(net: &mut Net, work: impl FnOnce(&Net) -> Result<String, Why> + Send) 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connections over ws and wss that asked for so many bytes.
-async fn open(net: &Net, dialer: Dialer, len: u64) -> Result<Vec<(Stack, Connection)>, Why> {
-    let mut connections = Vec::new();
-    for stack in [Stack::Ws, Stack::Wss] {
+async fn open(net: &Net, dialer: &Dialer, len: u64) -> Result<[(Stack, Connection); 2], Why> {
+    let connection = async |stack| {
         let mut connection = dialer.dial(&net.address(stack)?).await?;
         connection.write_all(&[net.seed.to_be_bytes(), len.to_be_bytes()].concat()).await?;
         connection.flush().await?;
-        connections.push((stack, connection));
-    }
-    Ok(connections)
+        Ok::<_, Why>((stack, connection))
+    };
+    Ok([connection(Stack::Ws).await?, connection(Stack::Wss).await?])
+}
+
+/// Does the same with both at once, for the peer's keepalive goes on meanwhile; joins what was seen.
+async fn with_both(
+    [a, b]: [(Stack, Connection); 2],
+    work: impl AsyncFn(Stack, Connection) -> Result<String, Why>,
+) -> Result<String, Why> {
+    let (a, b) = future::try_zip(work(a.0, a.1), work(b.0, b.1)).await?;
+    Ok(format!("{a}, {b}"))
 }
 
 async fn park_and_close(net: &Net, fault: impl Fn(&Net) -> Claim) -> Result<String, Why> {
     let config = StreamConfig::new().with_close_timeout(CLOSE_TIMEOUT);
     let dialer = net.plain_dialer.clone().with_stream_config(config);
-    let mut seen = Vec::new();
-    let connections = open(net, dialer, 256 * MIB).await?;
+    let connections = open(net, &dialer, 256 * MIB).await?;
     fault(net)?;
-    for (stack, mut connection) in connections {
+    with_both(connections, async |stack, mut connection| {
         let taken = park(&mut connection, ms(500)).await?;
         let begin = Instant::now();
         let closed = connection.close().await;
@@ -425,18 +434,18 @@ async fn park_and_close(net: &Net, fault: impl Fn(&Net) -> Claim) -> Result<Stri
         ensure(closed.is_err_and(|error| error.kind() == ErrorKind::TimedOut), "closing says that data is lost")?;
         ensure(took < CLOSE_TIMEOUT + SLACK, "closing is bounded")?;
         ensure((taken as u64) < 64 * MIB, "a writer parks")?;
-        seen.push(format!("{} parked after {} KiB, closed in {:.1} s", stack.name(), taken / 1024, took.as_secs_f32()));
-    }
-    Ok(seen.join(", "))
+        Ok(format!("{} parked after {} KiB, closed in {:.1} s", stack.name(), taken / 1024, took.as_secs_f32()))
+    })
+    .await
 }
 
 async fn frozen_keepalive(net: &Net) -> Result<String, Why> {
-    let writers = open(net, net.dialer.clone(), 256 * MIB).await?;
-    let readers = open(net, net.dialer.clone(), 0).await?;
-    net.peer.freeze(true)?;
-    let mut seen = Vec::new();
+    // They ask for nothing: with data under way the peer's keepalive would end them as well, by a reset.
+    let writers = open(net, &net.dialer, 0).await?;
+    let readers = open(net, &net.dialer, 0).await?;
+    net.peer.freeze()?;
     let begin = Instant::now();
-    for (stack, mut connection) in writers {
+    let ended = with_both(writers, async |stack, mut connection| {
         let error = loop {
             // It parks now and then, and writes again.
             if let Err(error) = park(&mut connection, ms(500)).await {
@@ -444,18 +453,19 @@ async fn frozen_keepalive(net: &Net) -> Result<String, Why> {
             }
             ensure(begin.elapsed() < DEAD + SLACK, "keepalive ends a writer")?;
         };
-        seen.push(format!("{} writer: {error} after {:.1} s", stack.name(), begin.elapsed().as_secs_f32()));
-    }
+        ensure(error.kind() == ErrorKind::TimedOut, "it is our keepalive that ends a writer")?;
+        Ok(format!("{} writer: {error} after {:.1} s", stack.name(), begin.elapsed().as_secs_f32()))
+    });
+    let ended = ended.await?;
     let left = (DEAD + SLACK).saturating_sub(begin.elapsed());
     Timer::after(left).await;
-    for (stack, mut connection) in readers {
+    let wait = with_both(readers, async |stack, mut connection| {
         let waits = future::or(async { Err(connection.read(&mut [0]).await) }, async {
             Timer::after(ms(500)).await;
             Ok(())
         });
-        let waits = waits.await.is_ok();
-        ensure(waits, "a reader waits on")?;
-        seen.push(format!("{} reader waits after {:.1} s", stack.name(), begin.elapsed().as_secs_f32()));
-    }
-    Ok(seen.join(", "))
+        ensure(waits.await.is_ok(), "a reader waits on")?;
+        Ok(format!("{} reader waits after {:.1} s", stack.name(), begin.elapsed().as_secs_f32()))
+    });
+    Ok(format!("{ended}, {}", wait.await?))
 }

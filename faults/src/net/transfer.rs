@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use fastrand::Rng;
@@ -15,6 +16,14 @@ const PIECE: usize = 16 * 1024;
 
 /// Most bytes that a client may ask for; if there is more in its request, that was mangled on the way.
 const MOST: u64 = 1 << 30;
+
+/// How far transfers have come, all together.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Transfers of which something has been received.
+    pub(super) begun: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
 
 /// How a transfer ended at one of its ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +69,7 @@ impl<E: Into<Why>> From<E> for Fault {
 }
 
 /// The dialing end: asks for `len` bytes, sends as many, and closes. With no bytes it waits for the other end's.
-pub(super) async fn ask<S>(mut stream: S, seed: u64, len: u64, progress: &AtomicU64) -> Result<(), Fault>
+pub(super) async fn ask<S>(mut stream: S, seed: u64, len: u64, progress: &Progress) -> Result<(), Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -94,7 +103,7 @@ where
     if len > MOST {
         return Err(Fault::Wrong);
     }
-    both_ways(&mut stream, [!seed, seed], len, &AtomicU64::new(0)).await?;
+    both_ways(&mut stream, [!seed, seed], len, &Progress::default()).await?;
     at_end(&mut stream).await?;
     Ok(stream.close().await?)
 }
@@ -106,7 +115,7 @@ async fn at_end(stream: &mut (impl AsyncRead + Unpin)) -> Result<(), Fault> {
     }
 }
 
-async fn both_ways<S>(stream: &mut S, [out, back]: [u64; 2], len: u64, progress: &AtomicU64) -> Result<(), Fault>
+async fn both_ways<S>(stream: &mut S, [out, back]: [u64; 2], len: u64, progress: &Progress) -> Result<(), Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -123,6 +132,7 @@ where
     };
     let read = async {
         let (mut dice, mut expected, mut piece, mut left) = (Rng::with_seed(back), vec![0; PIECE], vec![0; PIECE], len);
+        let mut begun = false;
         while left > 0 {
             dice.fill(&mut expected);
             let now = left.min(PIECE as u64) as usize;
@@ -138,7 +148,10 @@ where
                     return Err(Fault::Wrong);
                 }
                 at += got;
-                progress.fetch_add(got as u64, SeqCst);
+                progress.bytes.fetch_add(got as u64, SeqCst);
+                if !mem::replace(&mut begun, true) {
+                    progress.begun.fetch_add(1, SeqCst);
+                }
             }
             left -= now as u64;
         }
