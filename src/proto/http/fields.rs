@@ -98,3 +98,33 @@ fn trim(mut value: &[u8]) -> &[u8] {
 fn malformed(lines: &[u8]) -> HeadError {
     HeadError::Field(HeaderMap::try_parse(lines).err().map(|error| Box::new(error) as _))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_tungstenite::tungstenite::http::header;
+
+    #[test]
+    fn fields_are_found_in_their_order_by_names_of_any_case() {
+        let fields = Fields::parse(b"Upgrade:a\r\nHOST: \t b c \t\r\nupgrade:\r\n\r\n").expect("good");
+        assert_eq!(fields.all(&header::UPGRADE).collect::<Vec<_>>(), [&b"a"[..], b""]);
+        assert_eq!(fields.one(header::UPGRADE), Err(FieldError::Repeated(header::UPGRADE)));
+        assert_eq!(fields.one(header::HOST), Ok(&b"b c"[..]));
+        assert_eq!(fields.one(header::ORIGIN), Err(FieldError::Missing(header::ORIGIN)));
+        let map = fields.to_map().expect("good");
+        assert_eq!(map.get_all(header::UPGRADE).iter().collect::<Vec<_>>(), ["a", ""]);
+    }
+
+    #[test]
+    fn a_malformed_field_is_refused_with_the_reason_of_a_parser() {
+        for lines in [&b"a\r\n\r\n"[..], b": b\r\n\r\n", b"a : b\r\n\r\n", b"a(b): c\r\n\r\n"] {
+            let error = Fields::parse(lines).expect_err("malformed");
+            assert!(matches!(error, HeadError::Field(Some(_))), "{lines:?}: {error:?}");
+        }
+        for cut in [&b""[..], b"a: b\r\n", b"a: b", b"\r\na: b\r\n\r\n"] {
+            assert!(matches!(Fields::parse(cut), Err(HeadError::Field(_))), "{cut:?}");
+        }
+        let long = [&vec![b'a'; MAX_NAME + 1][..], b": b\r\n\r\n"].concat();
+        assert!(Fields::parse(&long).is_err() && Fields::parse(&long[1..]).is_ok());
+    }
+}

@@ -290,6 +290,22 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_byte_is_found_wherever_in_a_long_line_it_stands() {
+        let line = [b"GET /\t\xff".as_slice(), &[b'a'; 60]].concat();
+        for at in 7..line.len() {
+            for wrong in [b'\0', b'\n', 0x1f, 0x7f] {
+                let mut line = line.clone();
+                line[at] = wrong;
+                let error = HeadScanner::request().feed(&line).expect_err("refused");
+                assert!(
+                    matches!(error, HeadError::Byte { byte, at: found } if (byte, found) == (wrong, at)),
+                    "{error}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_peer_that_speaks_tls_is_called_by_its_name() {
         let error = HeadScanner::request().feed(b"\x16\x03\x01").expect_err("no token");
         assert_eq!(error.to_string(), "peer speaks TLS, not plain HTTP");
