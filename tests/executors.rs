@@ -6,8 +6,10 @@ mod certs;
 mod common;
 
 use std::thread;
+use std::time::Duration;
 
 use certs::Authority;
+use common::patience::patient;
 use common::pattern;
 use futures_lite::io::split;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt, future};
@@ -18,14 +20,17 @@ const MIB: usize = 1024 * 1024;
 
 /// How to listen and to dial: by ws, and by wss with every backend compiled in.
 fn ways() -> Vec<(ListenOptions, Dialer, &'static str)> {
+    // Several ends shake hands at once.
+    let long = patient(Duration::from_secs(15));
+    let (listen, dial) = (ListenOptions::new().with_handshake_timeout(long), Dialer::new().with_timeout(long));
     let authority = Authority::new("authority");
     let leaf = authority.issue("localhost");
     let tls = Backend::compiled_in().iter().map(|&backend| {
         let acceptor = Acceptor::builder(leaf.chain.as_str(), leaf.key.as_str()).build_with(backend).unwrap();
         let connector = Connector::builder().pem_roots(authority.pem()).build_with(backend).unwrap();
-        (ListenOptions::new().with_tls(acceptor), Dialer::new().with_tls(connector), "tls/ws")
+        (listen.clone().with_tls(acceptor), dial.clone().with_tls(connector), "tls/ws")
     });
-    std::iter::once((ListenOptions::new(), Dialer::new(), "ws")).chain(tls).collect()
+    std::iter::once((listen.clone(), dial.clone(), "ws")).chain(tls).collect()
 }
 
 /// Listens, and says where to dial.

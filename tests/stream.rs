@@ -1,6 +1,8 @@
 //! The byte stream over pipes in memory, pleasant and hostile, against frames written by hand.
 
 mod common;
+#[path = "common/manners.rs"]
+mod manners;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,6 +16,7 @@ use common::{Woken, pattern};
 use futures_lite::future::{block_on, zip};
 use futures_lite::io::split;
 use futures_lite::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use manners::any_manner;
 use proptest::prelude::*;
 use ws_transport::proto::{CloseCode, Event, OpCode, Role, Violation};
 use ws_transport::{Closed, Initiator, StreamConfig, TextFrames, WsStream};
@@ -57,21 +60,6 @@ fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> io::ErrorKind {
 }
 
 // ---- Properties -----------------------------------------------------------------------------------------------------
-
-fn any_manner() -> impl Strategy<Value = Manner> {
-    let chunk = prop_oneof![Just(1), 1usize..9, 1usize..5000, Just(usize::MAX)];
-    let capacity = prop_oneof![Just(1usize), 1usize..300, Just(1 << 20)];
-    (capacity, chunk, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(capacity, chunk, stutter, until_flush, vectored)| Manner {
-            capacity,
-            chunk,
-            stutter,
-            until_flush,
-            vectored,
-            ..Manner::GOOD
-        },
-    )
-}
 
 fn any_config() -> impl Strategy<Value = StreamConfig> {
     let size = prop_oneof![512usize..5000, Just(16 * 1024)];

@@ -7,11 +7,10 @@
 mod borrowed;
 #[path = "tls/certs.rs"]
 mod certs;
+mod common;
 #[cfg(feature = "native-tls")]
 #[path = "tls/native_only.rs"]
 mod native_only;
-#[path = "tls/pipe.rs"]
-mod pipe;
 #[path = "tls/refusals.rs"]
 mod refusals;
 #[cfg(feature = "rustls")]
@@ -25,10 +24,23 @@ use std::net::{TcpListener, TcpStream};
 
 use async_io::Async;
 use certs::{Authority, Leaf};
+use common::pipe::{End, Manner};
 use futures_lite::future::{block_on, zip};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use pipe::{End, Manners, pipe};
 use ws_transport::tls::{Acceptor, Backend, Connector, MaybeTls, TlsError};
+
+const GOOD: Manner = Manner { capacity: 64 << 10, vectored: false, ..Manner::GOOD };
+
+/// One byte at a time, `Pending` every other poll.
+const DRIPPING: Manner = Manner { capacity: 8 << 10, chunk: 1, stutter: true, ..GOOD };
+
+/// Nothing before a flush.
+const HOLDING: Manner = Manner { chunk: 1000, stutter: true, until_flush: true, ..GOOD };
+
+/// Two ends that behave alike.
+fn pipe(manner: Manner) -> (End, End) {
+    common::pipe::pipe(manner, manner)
+}
 
 /// A client's and a server's backend, in all combinations compiled in.
 fn combinations() -> impl Iterator<Item = (Backend, Backend)> {
@@ -47,13 +59,13 @@ fn acceptor(backend: Backend, leaf: &Leaf) -> Acceptor {
 type Both = (Result<MaybeTls<End>, TlsError>, Result<MaybeTls<End>, TlsError>);
 
 /// What client and server get from a handshake over a pipe.
-async fn shake_hands(connector: &Connector, name: &str, acceptor: &Acceptor, manners: Manners) -> Both {
+async fn shake_hands(connector: &Connector, name: &str, acceptor: &Acceptor, manners: Manner) -> Both {
     let (client, server) = pipe(manners);
     zip(connector.connect(name, client), acceptor.accept(server)).await
 }
 
 /// Client and server after a handshake that has to succeed.
-async fn connected(client: Backend, server: Backend, manners: Manners) -> (MaybeTls<End>, MaybeTls<End>) {
+async fn connected(client: Backend, server: Backend, manners: Manner) -> (MaybeTls<End>, MaybeTls<End>) {
     let authority = Authority::new("authority");
     let leaf = authority.issue("localhost");
     let (connector, acceptor) = (connector(client, &authority), acceptor(server, &leaf));
@@ -85,7 +97,7 @@ async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(stream: MaybeTls<IO>, send
 }
 
 /// A handshake, then data both ways; each end goes on as soon as its own handshake is over.
-fn converse(client: Backend, server: Backend, manners: Manners, len: usize) {
+fn converse(client: Backend, server: Backend, manners: Manner, len: usize) {
     let authority = Authority::new("authority");
     let leaf = authority.issue("localhost");
     let (connector, acceptor) = (connector(client, &authority), acceptor(server, &leaf));
@@ -99,16 +111,16 @@ fn converse(client: Backend, server: Backend, manners: Manners, len: usize) {
 #[test]
 fn the_backends_move_data_both_ways_in_all_combinations() {
     for (client, server) in combinations() {
-        converse(client, server, Manners::GOOD, 2 << 20);
+        converse(client, server, GOOD, 2 << 20);
     }
 }
 
 #[test]
 fn pipes_that_drip_or_hold_or_are_narrow_change_nothing() {
     // rustls reads nothing while a message of its handshake is stuck, so that the smallest has to fit.
-    let narrow = Manners { capacity: 20, chunk: 7, ..Manners::DRIPPING };
+    let narrow = Manner { capacity: 20, chunk: 7, ..DRIPPING };
     for (client, server) in combinations() {
-        for manners in [Manners::DRIPPING, Manners::HOLDING, narrow] {
+        for manners in [DRIPPING, HOLDING, narrow] {
             converse(client, server, manners, 20_000);
         }
     }
@@ -152,7 +164,7 @@ fn a_stream_tells_what_it_is() {
     for (client, server) in combinations() {
         let (connector, acceptor) = (connector(client, &authority), acceptor(server, &leaf));
         assert_eq!((connector.backend(), acceptor.backend()), (client, server));
-        let (dialed, accepted) = block_on(shake_hands(&connector, "localhost", &acceptor, Manners::GOOD));
+        let (dialed, accepted) = block_on(shake_hands(&connector, "localhost", &acceptor, GOOD));
         let (dialed, accepted) = (dialed.unwrap(), accepted.unwrap());
         assert!(dialed.is_tls() && accepted.is_tls());
         assert_eq!((dialed.backend(), accepted.backend()), (Some(client), Some(server)));
@@ -172,7 +184,7 @@ fn ip_addresses_are_looked_for_in_the_certificate() {
         let leaf = authority.issue(address);
         for (client, server) in combinations() {
             let (connector, acceptor) = (connector(client, &authority), acceptor(server, &leaf));
-            let (client, server) = block_on(shake_hands(&connector, address, &acceptor, Manners::GOOD));
+            let (client, server) = block_on(shake_hands(&connector, address, &acceptor, GOOD));
             client.unwrap();
             server.unwrap();
         }
@@ -187,7 +199,7 @@ fn roots_may_be_several_and_der() {
         let connector = builder.build_with(client).unwrap();
         for authority in [&first, &second, &third] {
             let acceptor = acceptor(server, &authority.issue("localhost"));
-            let (client, server) = block_on(shake_hands(&connector, "localhost", &acceptor, Manners::GOOD));
+            let (client, server) = block_on(shake_hands(&connector, "localhost", &acceptor, GOOD));
             client.unwrap();
             server.unwrap();
         }
@@ -207,7 +219,7 @@ fn keys_are_read_in_every_format_the_backend_knows() {
                 continue;
             }
             let (acceptor, connector) = (built.unwrap(), connector(client, &authority));
-            let (client, server) = block_on(shake_hands(&connector, "localhost", &acceptor, Manners::GOOD));
+            let (client, server) = block_on(shake_hands(&connector, "localhost", &acceptor, GOOD));
             client.unwrap_or_else(|error| panic!("{format}: {error}"));
             server.unwrap();
         }
@@ -233,7 +245,7 @@ fn the_certificate_can_be_exchanged_while_listening() {
         let acceptor = acceptor(server, &old_leaf);
         let listening = acceptor.clone();
         let served = |connector: &Connector| {
-            let (client, server) = block_on(shake_hands(connector, "localhost", &listening, Manners::GOOD));
+            let (client, server) = block_on(shake_hands(connector, "localhost", &listening, GOOD));
             assert_eq!(client.is_ok(), server.is_ok());
             client.is_ok()
         };
@@ -284,7 +296,7 @@ fn a_certificate_that_is_no_good_leaves_the_old_one_in_place() {
             assert_eq!(error.source().is_some(), needs_cause, "{backend}: {error:?}");
         }
         let connector = connector(backend, &authority);
-        let (client, server) = block_on(shake_hands(&connector, "localhost", &acceptor, Manners::GOOD));
+        let (client, server) = block_on(shake_hands(&connector, "localhost", &acceptor, GOOD));
         assert_eq!(client.unwrap().peer_certificates(), Some(vec![leaf.der.clone()]));
         server.unwrap();
     }
@@ -326,7 +338,7 @@ fn everything_is_send_and_sync_when_the_io_is() {
     let leaf = authority.issue("localhost");
     for &backend in Backend::compiled_in() {
         let (connector, acceptor) = (connector(backend, &authority), acceptor(backend, &leaf));
-        let (client, server) = pipe(Manners::GOOD);
+        let (client, server) = pipe(GOOD);
         drop(send(connector.connect("localhost", client)));
         drop(send(acceptor.accept(server)));
     }

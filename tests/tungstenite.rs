@@ -1,6 +1,8 @@
 //! The byte stream against an independent end, async-tungstenite, over hostile pipes in memory.
 
 mod common;
+#[path = "common/manners.rs"]
+mod manners;
 
 use std::io;
 use std::pin::Pin;
@@ -14,6 +16,7 @@ use common::pattern;
 use common::pipe::{End, Manner, pipe};
 use futures_lite::future::{block_on, zip};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
+use manners::any_manner;
 use proptest::prelude::*;
 use ws_transport::handshake::{self, ClientRequest, ServerOptions};
 use ws_transport::proto::Role;
@@ -168,21 +171,6 @@ async fn they_close(ours: &mut Ours, theirs: &mut Theirs, code: u16, reason: &st
     let closed = ours.closed().unwrap();
     assert_eq!((closed.initiator(), closed.code().map(|code| code.get())), (Initiator::Remote, Some(code)));
     assert_eq!(closed.reason(), reason);
-}
-
-fn any_manner() -> impl Strategy<Value = Manner> {
-    let chunk = prop_oneof![Just(1), 2usize..5000, Just(usize::MAX)];
-    let capacity = prop_oneof![1usize..300, Just(1 << 20)];
-    (capacity, chunk, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(capacity, chunk, stutter, until_flush, vectored)| Manner {
-            capacity,
-            chunk,
-            stutter,
-            until_flush,
-            vectored,
-            ..Manner::GOOD
-        },
-    )
 }
 
 fn any_len() -> impl Strategy<Value = usize> {

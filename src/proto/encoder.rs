@@ -35,6 +35,8 @@ pub struct Encoder {
     sealed: usize,
     /// End of what was written; behind `sealed` lies the frame that is still open, its header left blank.
     end: usize,
+    /// Where the open frame has to end, for want of room or because it may not be longer; zero while none is open.
+    bound: usize,
     /// Mask of the open frame, turned to its next byte, and the key for its header.
     mask: Option<(Mask, [u8; 4])>,
 }
@@ -45,7 +47,7 @@ impl Encoder {
 
     /// An encoder for what the end of this role sends; it has no buffer yet.
     pub fn new(role: Role) -> Self {
-        Encoder { role, buf: Box::default(), sent: 0, sealed: 0, end: 0, mask: None }
+        Encoder { role, buf: Box::default(), sent: 0, sealed: 0, end: 0, bound: 0, mask: None }
     }
 
     /// Bytes at the end of the buffer that only [`append`](Self::append) and control frames use: room for the header of a
@@ -86,14 +88,13 @@ impl Encoder {
         if bytes.is_empty() || !self.open(key) {
             return 0;
         }
-        let longest = self.longest();
-        let room = self.limit().min(longest).saturating_sub(self.end);
+        let room = self.bound.saturating_sub(self.end);
         let (taken, _) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         let len = taken.len();
         if !self.put(taken) {
             return 0;
         }
-        if self.end == longest {
+        if self.end == self.longest() {
             self.seal();
         }
         len
@@ -103,8 +104,7 @@ impl Encoder {
     ///
     /// As [`write`](Self::write) otherwise, and a shorter way for the many small writes between the first and the last.
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> bool {
-        let (end, limit) = (self.end.saturating_add(bytes.len()), self.limit().min(self.longest()));
-        self.is_open() && end < limit && self.put(bytes)
+        self.end.saturating_add(bytes.len()) < self.bound && self.put(bytes)
     }
 
     /// Ends the open frame, if there is one, so that it can be sent.
@@ -136,7 +136,7 @@ impl Encoder {
         if let (Some(to), Some(header)) = (self.buf.get_mut(start..start.saturating_add(len)), bytes.get(..len)) {
             to.copy_from_slice(header);
         }
-        self.sealed = self.end;
+        (self.sealed, self.bound) = (self.end, 0);
     }
 
     /// Appends a control frame, behind the open frame, which is sealed; `false` if there is no room for it now.
@@ -195,14 +195,14 @@ impl Encoder {
 
     /// Throws away what was not sent.
     pub fn clear(&mut self) {
-        (self.sent, self.sealed, self.end, self.mask) = (0, 0, 0, None);
+        (self.sent, self.sealed, self.end, self.bound, self.mask) = (0, 0, 0, 0, None);
     }
 
     /// Makes sure that a frame is open with room for a byte of payload.
     #[inline(always)]
     fn open(&mut self, key: impl FnOnce() -> [u8; 4]) -> bool {
         if self.is_open() {
-            return self.end < self.limit();
+            return self.end < self.bound;
         }
         let start = self.end.saturating_add(self.header_room());
         if start >= self.limit() {
@@ -212,6 +212,7 @@ impl Encoder {
             let key = key();
             (Mask::new(key), key)
         });
+        self.bound = self.limit().min(self.longest());
         self.end = start;
         true
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::AsyncRead;
 
-use super::fault::ReadEnd;
+use super::fault::{Failure, ReadEnd};
 use crate::config::{DIRECT_READ, StreamConfig, TextFrames};
 use crate::lend::Lending;
 use crate::pool;
@@ -93,6 +93,15 @@ impl Input {
     /// Notes that there is nothing more to receive; the first reason stands.
     pub(super) fn finish(&mut self, end: ReadEnd) {
         self.receiver.end.get_or_insert(end);
+    }
+
+    /// Notes that a read of the IO gave its end, or an error; one that was only interrupted means nothing.
+    pub(super) fn finish_read(&mut self, error: Option<io::Error>) {
+        match error {
+            None => self.finish(ReadEnd::Truncated),
+            Some(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Some(error) => self.finish(ReadEnd::Failed(Failure::new(error))),
+        }
     }
 
     /// The Pong that is owed.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncBufRead, AsyncRead, AsyncWrite};
 
-use super::fault::{Failure, ReadEnd};
+use super::fault::ReadEnd;
 use super::{Closed, Initiator, MAX_FRAMES_PER_POLL, WsStream};
 use crate::proto::CloseFrame;
 
@@ -47,9 +47,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                         return Poll::Ready(Ok(len));
                     }
                 }
-                Poll::Ready(Ok(None)) => self.input.finish(ReadEnd::Truncated),
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(Err(error)) => self.input.finish(ReadEnd::Failed(Failure::new(error))),
+                Poll::Ready(Ok(None)) => self.input.finish_read(None),
+                Poll::Ready(Err(error)) => self.input.finish_read(Some(error)),
                 Poll::Pending => {
                     self.wakers.park_reader(cx);
                     self.send_as_reader(cx);

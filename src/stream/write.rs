@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use super::fault::{Failure, ReadEnd};
 use super::output::Output;
 use super::{MAX_FRAMES_PER_POLL, WsStream};
 
@@ -66,10 +65,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                 let both = self.wakers.both_afresh();
                 let mut both = Context::from_waker(&both);
                 match self.input.poll_fill(&mut self.io, &mut both, &mut budget) {
-                    Poll::Ready(Ok(0)) => self.input.finish(ReadEnd::Truncated),
+                    Poll::Ready(Ok(0)) => self.input.finish_read(None),
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Poll::Ready(Err(error)) => self.input.finish(ReadEnd::Failed(Failure::new(error))),
+                    Poll::Ready(Err(error)) => self.input.finish_read(Some(error)),
                     Poll::Pending => {
                         self.writer_watches = true;
                         return;

@@ -9,8 +9,8 @@ use ws_transport::tls::{Backend, MaybeTls};
 use ws_transport::{StreamConfig, WsStream};
 
 use super::stream::for_each_end;
-use crate::pipe::{End, Manners};
-use crate::{connected, noise};
+use crate::common::pipe::End;
+use crate::{GOOD, connected, noise};
 
 fn over(io: MaybeTls<End>, role: Role, borrow: bool) -> WsStream<MaybeTls<End>> {
     let stream = WsStream::new(io, role, Vec::new(), StreamConfig::new());
@@ -80,7 +80,7 @@ fn all_ends_and_errors_are_those_of_a_stream_that_copies() {
             for size in [1, 100_000] {
                 let [borrowed, copied] = [true, false].map(|borrow| {
                     block_on(async {
-                        let (theirs, ours) = connected(Backend::Rustls, Backend::Rustls, Manners::GOOD).await;
+                        let (theirs, ours) = connected(Backend::Rustls, Backend::Rustls, GOOD).await;
                         reading(ours, theirs, wire, cut, size, borrow).await
                     })
                 });

@@ -5,8 +5,8 @@ use ws_transport::tls::native_tls::{self, Identity};
 use ws_transport::tls::{Acceptor, Backend, Connector, TlsError};
 
 use crate::certs::Authority;
-use crate::pipe::Manners;
 use crate::shake_hands;
+use crate::{GOOD, pipe};
 
 #[test]
 fn a_configuration_of_the_users_is_taken_as_it_is() {
@@ -22,7 +22,7 @@ fn a_configuration_of_the_users_is_taken_as_it_is() {
     let acceptor = native_tls::TlsAcceptor::builder(identity).accept_alpn(&["own/1"]).build().unwrap();
     let (connector, acceptor) = (Connector::from(connector), Acceptor::from(acceptor));
     assert_eq!((connector.backend(), acceptor.backend()), (Backend::NativeTls, Backend::NativeTls));
-    let (client, server) = block_on(shake_hands(&connector, "localhost", &acceptor, Manners::GOOD));
+    let (client, server) = block_on(shake_hands(&connector, "localhost", &acceptor, GOOD));
     assert_eq!(client.unwrap().alpn().as_deref(), Some(&b"own/1"[..]));
     server.unwrap();
 
@@ -35,7 +35,7 @@ fn the_failed_connection_is_told_from_the_failed_handshake() {
     use std::io;
     let authority = Authority::new("authority");
     let connector = crate::connector(Backend::NativeTls, &authority);
-    let (client, server) = crate::pipe::pipe(Manners::GOOD);
+    let (client, server) = pipe(GOOD);
     drop(server);
     let error = block_on(connector.connect("localhost", client)).unwrap_err();
     assert!(matches!(&error, TlsError::Handshake(io) if io.kind() == io::ErrorKind::BrokenPipe), "{error:?}");

@@ -8,8 +8,7 @@ use rcgen::{CertificateParams, date_time_ymd};
 use ws_transport::tls::{Acceptor, Backend, Connector, TlsError};
 
 use crate::certs::{Authority, Leaf};
-use crate::pipe::{Manners, pipe};
-use crate::{acceptor, combinations, connector, shake_hands};
+use crate::{DRIPPING, GOOD, acceptor, combinations, connector, pipe, shake_hands};
 
 #[test]
 fn a_server_that_is_not_the_one_is_refused() {
@@ -35,7 +34,7 @@ fn a_server_that_is_not_the_one_is_refused() {
     for (case, leaf, name) in &cases {
         for (client, server) in combinations() {
             let (connector, acceptor) = (connector(client, &authority), acceptor(server, leaf));
-            let (client_got, server_got) = block_on(shake_hands(&connector, name, &acceptor, Manners::GOOD));
+            let (client_got, server_got) = block_on(shake_hands(&connector, name, &acceptor, GOOD));
             let error = client_got.err().unwrap_or_else(|| panic!("{client} accepted: {case}"));
             let TlsError::Handshake(io) = &error else { panic!("{client}, {case}: {error:?}") };
             assert_eq!(io.kind(), io::ErrorKind::InvalidData, "{client}, {case}: {error}");
@@ -43,7 +42,7 @@ fn a_server_that_is_not_the_one_is_refused() {
             assert!(server_got.is_err(), "{server} did not learn of it: {case}");
 
             let insecure = Connector::builder().dangerously_skip_verification().build_with(client).unwrap();
-            let (client_got, server_got) = block_on(shake_hands(&insecure, name, &acceptor, Manners::GOOD));
+            let (client_got, server_got) = block_on(shake_hands(&insecure, name, &acceptor, GOOD));
             client_got.unwrap_or_else(|error| panic!("{client} verified although told not to: {case}: {error}"));
             server_got.unwrap();
         }
@@ -76,7 +75,7 @@ fn a_client_shows_its_certificate_to_a_server_that_requires_one() {
             continue;
         }
         let acceptor = built.unwrap();
-        for manners in [Manners::GOOD, Manners::DRIPPING] {
+        for manners in [GOOD, DRIPPING] {
             let builder = Connector::builder().pem_roots(authority.pem());
             let connector = builder.client_certificate(me.chain.as_str(), me.key.as_str()).build_with(client).unwrap();
             let (dialed, accepted) = block_on(shake_hands(&connector, "localhost", &acceptor, manners));
@@ -98,7 +97,7 @@ fn a_client_without_the_right_certificate_is_refused() {
         let wrong = nobody.clone().client_certificate(stranger.chain.as_str(), stranger.key.as_str());
         for builder in [nobody, wrong] {
             let connector = builder.build_with(client).unwrap();
-            let (dialed, accepted) = block_on(shake_hands(&connector, "localhost", &acceptor, Manners::GOOD));
+            let (dialed, accepted) = block_on(shake_hands(&connector, "localhost", &acceptor, GOOD));
             let error = accepted.unwrap_err();
             assert!(matches!(&error, TlsError::Handshake(io) if io.kind() == io::ErrorKind::InvalidData), "{error:?}");
             // TLS 1.3: the client's handshake was over before the server looked at its certificate.
@@ -145,7 +144,7 @@ fn the_systems_roots_and_own_ones_add_up() {
     for &backend in Backend::compiled_in() {
         let both = Connector::builder().system_roots().pem_roots(authority.pem()).build_with(backend);
         let acceptor = acceptor(backend, &authority.issue("localhost"));
-        let (client, server) = block_on(shake_hands(&both.unwrap(), "localhost", &acceptor, Manners::GOOD));
+        let (client, server) = block_on(shake_hands(&both.unwrap(), "localhost", &acceptor, GOOD));
         client.unwrap();
         server.unwrap();
     }
@@ -168,7 +167,7 @@ fn a_name_that_is_none_is_refused_before_anything_is_sent() {
     for &backend in Backend::compiled_in() {
         let connector = connector(backend, &authority);
         for name in ["", "a b", "a\0b", "*.example.com", "256.0.0.1"] {
-            let (client, server) = pipe(Manners::GOOD);
+            let (client, server) = pipe(GOOD);
             let error = block_on(connector.connect(name, client)).unwrap_err();
             assert!(matches!(&error, TlsError::InvalidName(text) if text == name), "{error:?}");
             assert_eq!(server.readable(), 0);
@@ -184,23 +183,23 @@ fn garbage_and_silence_end_the_handshake() {
     for &backend in Backend::compiled_in() {
         let (connector, acceptor) = (connector(backend, &authority), acceptor(backend, &leaf));
         block_on(async {
-            let (client, mut server) = pipe(Manners::GOOD);
+            let (client, mut server) = pipe(GOOD);
             server.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
             let error = connector.connect("localhost", client).await.unwrap_err();
             assert!(matches!(&error, TlsError::Handshake(io) if io.kind() == io::ErrorKind::InvalidData), "{error:?}");
 
-            let (mut client, server) = pipe(Manners::GOOD);
+            let (mut client, server) = pipe(GOOD);
             client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
             let error = acceptor.accept(server).await.unwrap_err();
             assert!(matches!(&error, TlsError::Handshake(io) if io.kind() == io::ErrorKind::InvalidData), "{error:?}");
 
-            let (client, server) = pipe(Manners::GOOD);
+            let (client, server) = pipe(GOOD);
             drop(server);
             let error = connector.connect("localhost", client).await.unwrap_err();
             let TlsError::Handshake(io) = &error else { panic!("{error:?}") };
             assert!([io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof].contains(&io.kind()), "{error:?}");
 
-            let (client, server) = pipe(Manners::GOOD);
+            let (client, server) = pipe(GOOD);
             drop(client);
             let error = acceptor.accept(server).await.unwrap_err();
             assert!(

@@ -16,8 +16,7 @@ use ws_transport::tls::rustls::{
 use ws_transport::tls::{Acceptor, Backend, Connector, TlsError};
 
 use crate::certs::{Authority, Leaf};
-use crate::pipe::{Manners, pipe};
-use crate::{acceptor, connector, shake_hands};
+use crate::{GOOD, acceptor, connector, pipe, shake_hands};
 
 fn client_config(authority: &Authority, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
@@ -32,7 +31,7 @@ fn client_config(authority: &Authority, versions: &[&'static SupportedProtocolVe
 /// Connects, moves a byte each way (in TLS 1.3 tickets come after the handshake), and says how the client's session began.
 fn session(connector: &Connector, acceptor: &Acceptor) -> (HandshakeKind, ProtocolVersion) {
     block_on(async {
-        let (client, server) = shake_hands(connector, "localhost", acceptor, Manners::GOOD).await;
+        let (client, server) = shake_hands(connector, "localhost", acceptor, GOOD).await;
         let (mut client, mut server) = (client.unwrap(), server.unwrap());
         let serve = async {
             server.read_exact(&mut [0; 1]).await.unwrap();
@@ -96,7 +95,7 @@ fn a_client_that_offers_only_h2_gets_no_application_protocol() {
         let mut config = client_config(&authority, &[&TLS13, &TLS12]);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let acceptor = acceptor(server, &leaf);
-        block_on(shake_hands(&Connector::from(Arc::new(config)), "localhost", &acceptor, Manners::GOOD))
+        block_on(shake_hands(&Connector::from(Arc::new(config)), "localhost", &acceptor, GOOD))
     };
     let (client, server) = connect(&[b"h2"], Backend::Rustls);
     let error = client.unwrap_err();
@@ -131,7 +130,7 @@ fn sni_names_the_server_but_never_an_ip_address() {
             ("::1", None),
         ] {
             let connector = connector(backend, &authority);
-            let (client, mut server) = pipe(Manners::GOOD);
+            let (client, mut server) = pipe(GOOD);
             let read = async {
                 let mut reader = HelloReader::default();
                 let mut hello = [0; 4096];
@@ -176,7 +175,7 @@ fn a_configuration_of_the_users_is_taken_as_it_is() {
     let connector = Connector::from(Arc::new(config));
     assert_eq!(session(&connector, &acceptor), (HandshakeKind::Full, ProtocolVersion::TLSv1_2));
     assert_eq!(session(&connector, &acceptor), (HandshakeKind::Full, ProtocolVersion::TLSv1_2));
-    let (client, _server) = block_on(shake_hands(&connector, "localhost", &acceptor, Manners::GOOD));
+    let (client, _server) = block_on(shake_hands(&connector, "localhost", &acceptor, GOOD));
     assert_eq!(client.unwrap().alpn().as_deref(), Some(&b"own/1"[..]));
 
     let error = acceptor.replace(chain.as_bytes(), key.as_bytes()).unwrap_err();

@@ -10,8 +10,8 @@ use futures_lite::future::{block_on, zip};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ws_transport::tls::MaybeTls;
 
-use crate::pipe::{End, Manners, pipe};
-use crate::{combinations, connected, noise};
+use crate::common::pipe::{End, Manner};
+use crate::{GOOD, HOLDING, combinations, connected, noise, pipe};
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -48,11 +48,11 @@ fn poll_read(stream: &mut MaybeTls<End>, waker: &Waker, buf: &mut [u8]) -> Poll<
 pub fn for_each_end(check: impl AsyncFn(MaybeTls<End>, MaybeTls<End>)) {
     for (client, server) in combinations() {
         block_on(async {
-            let (client, server) = connected(client, server, Manners::GOOD).await;
+            let (client, server) = connected(client, server, GOOD).await;
             check(client, server).await;
         });
         block_on(async {
-            let (client, server) = connected(client, server, Manners::GOOD).await;
+            let (client, server) = connected(client, server, GOOD).await;
             check(server, client).await;
         });
     }
@@ -88,7 +88,7 @@ fn a_close_is_a_clean_end_and_stays_one() {
         theirs.write_all(b"last words").await.unwrap();
         theirs.close().await.unwrap();
         theirs.close().await.unwrap();
-        assert!(ours.get_ref().is_read_closed(), "the IO below was not closed");
+        assert!(ours.get_ref().is_shut(), "the IO below was not closed");
         assert_eq!(theirs.write(b"more").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         theirs.flush().await.unwrap();
         let mut got = Vec::new();
@@ -225,7 +225,7 @@ fn reader_and_writer_are_woken_each_on_their_own() {
 fn a_flush_pushes_everything_out() {
     for (client, server) in combinations() {
         block_on(async {
-            let (mut client, mut server) = connected(client, server, Manners::HOLDING).await;
+            let (mut client, mut server) = connected(client, server, HOLDING).await;
             for (from, to) in [(&mut client, &mut server)] {
                 for len in [1, 100, 16_384, 40_000] {
                     let send = noise(len, 5);
@@ -269,7 +269,7 @@ fn slices_travel_together() {
 #[test]
 fn a_plain_stream_passes_everything_on() {
     block_on(async {
-        let (ours, theirs) = pipe(Manners::GOOD);
+        let (ours, theirs) = pipe(GOOD);
         let (mut ours, mut theirs) = (MaybeTls::plain(ours), MaybeTls::plain(theirs));
         assert!(!ours.is_tls());
         assert_eq!((ours.backend(), ours.alpn(), ours.peer_certificates()), (None, None, None));
@@ -328,7 +328,7 @@ fn an_io_error_at_any_call_is_an_error_and_never_a_panic() {
     for (client, server) in combinations() {
         let (connector, acceptor) = (connector(client, &authority), acceptor(server, &leaf));
         for calls_left in 0.. {
-            let (ours, theirs) = pipe(Manners { chunk: 400, ..Manners::GOOD });
+            let (ours, theirs) = pipe(Manner { chunk: 400, ..GOOD });
             let ours = Failing { io: ours, calls_left };
             let dial = async {
                 let mut stream = connector.connect("localhost", ours).await?;
