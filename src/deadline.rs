@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
@@ -62,12 +64,14 @@ impl Deadline {
     ///
     /// Dropping the returned future drops `work`.
     pub(crate) async fn run<T>(self, work: impl Future<Output = T>) -> Result<T, TimedOut> {
-        let work = async { Ok(work.await) };
-        let expired = async {
-            self.sleep().await;
-            Err(TimedOut { after: self.allowed })
-        };
-        future::or(work, expired).await
+        // Pinned where it lies: what is put together of it and another future would be moved again, at twice the size.
+        let mut work = pin!(work);
+        let mut sleep = self.sleep();
+        future::poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| Err(TimedOut { after: self.allowed })),
+        })
+        .await
     }
 
     /// As [`run`](Self::run), for work that may fail: its error, or [`TimedOut`].

@@ -16,6 +16,8 @@ use crate::config::StreamConfig;
 use crate::deadline::Deadline;
 use crate::error::{Error, Phase};
 use crate::handshake::{self, ClientRequest, InvalidRequest};
+use crate::proto::Role;
+use crate::stream::WsStream;
 use crate::tcp::{KeepAlive, Tcp};
 use crate::tls::{Connector, MaybeTls, TlsError};
 use crate::to_ws_addr::ToWsAddr;
@@ -152,7 +154,7 @@ impl Dialer {
         }
 
         // What follows is boxed: a dial that waits for its connection would carry the room for it along, as it is moved.
-        let io = match connector {
+        let mut io = match connector {
             Some(connector) => {
                 log::debug!("{addr}: connected, beginning TLS");
                 step(Phase::Tls, deadline, Box::pin(connector.connect(&addr.server_name(), tcp))).await?
@@ -161,10 +163,10 @@ impl Dialer {
         };
 
         log::debug!("{addr}: asking for the upgrade");
-        let connection =
-            step(Phase::Handshake, deadline, Box::pin(handshake::client(io, &request, self.stream))).await?;
+        let early = step(Phase::Handshake, deadline, Box::pin(handshake::request(&mut io, &request))).await?;
         log::debug!("{addr}: open");
-        Ok(connection.borrow_from_tls())
+        // Only here is the stream made: every future that gives it on copies it, and it is some 500 bytes long.
+        Ok(WsStream::new(io, Role::Client, early, self.stream).borrow_from_tls())
     }
 
     fn request(&self, addr: &WsAddr) -> Result<ClientRequest, Error> {

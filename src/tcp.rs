@@ -32,7 +32,8 @@ impl Tcp {
     pub(crate) async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let tcp = Tcp(Async::<TcpStream>::connect(addr).await?);
         // A local port that nobody listens on may be chosen as our own end; TCP then connects to itself (RFC 9293 §3.5).
-        if tcp.local_addr()? == tcp.peer_addr()? {
+        let local = tcp.local_addr()?;
+        if local.port() == addr.port() && local == tcp.peer_addr()? {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         tcp.get_ref().set_nodelay(true)?;

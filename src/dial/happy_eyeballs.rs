@@ -63,6 +63,9 @@ where
 
 /// Alternates the families, IPv6 first, each in the order it came (RFC 8305 §4).
 fn interleave(addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if addrs.len() < 2 {
+        return addrs;
+    }
     let (v6, v4): (Vec<_>, Vec<_>) = addrs.into_iter().partition(SocketAddr::is_ipv6);
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
     let mut order = Vec::new();

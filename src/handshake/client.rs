@@ -80,7 +80,7 @@ where
         let read = reader.next(io, &mut HeadScanner::response()).await?;
         let response = read.map_err(Into::into).and_then(|()| parse_response(reader.head()));
         let response = response.map_err(HandshakeError::InvalidResponse)?;
-        match response.status() {
+        match response.status {
             StatusCode::SWITCHING_PROTOCOLS => {
                 check_response(&response, &key).map_err(HandshakeError::InvalidResponse)?;
                 return Ok(reader.into_early());
@@ -88,7 +88,8 @@ where
             // A client MUST be able to parse interim responses, even unexpected ones (RFC 9110 §15.2).
             status if status.is_informational() => {}
             status => {
-                let headers = response.into_parts().0.headers;
+                let headers =
+                    response.fields.to_map().map_err(|error| HandshakeError::InvalidResponse(error.into()))?;
                 return Err(HandshakeError::Refused(Box::new(Refusal { status, headers })));
             }
         }
@@ -243,7 +244,7 @@ mod tests {
             let mut wire = Wire::new([b"HTTP/1.1 404 x\r\n\r\n"], Then::Silence);
             block_on(negotiate(&mut wire, &request())).expect_err("refused");
             let request = parse_request(&wire.output).expect("good");
-            request.headers()[header::SEC_WEBSOCKET_KEY].clone()
+            request.fields.one(header::SEC_WEBSOCKET_KEY).expect("one").to_owned()
         };
         let (first, second) = (key(), key());
         assert_eq!(first.len(), 24);

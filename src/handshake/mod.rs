@@ -39,7 +39,7 @@ mod wire;
 
 pub use client::{ClientRequest, InvalidRequest, client, request};
 pub use server::{Policy, ServerOptions, UpgradeRequest, respond, server};
-pub(crate) use server::{server_until, unavailable};
+pub(crate) use server::{respond_until, unavailable};
 
 use std::fmt;
 use std::io;

@@ -39,20 +39,8 @@ pub async fn server<IO>(io: IO, options: &ServerOptions) -> Result<WsStream<IO>,
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    server_until(io, options, Deadline::after(options.timeout)).await
-}
-
-/// As [`server`], under a deadline that began earlier (TLS shares it); the options' own timeout is not looked at.
-pub(crate) async fn server_until<IO>(
-    io: IO,
-    options: &ServerOptions,
-    deadline: Deadline,
-) -> Result<WsStream<IO>, HandshakeError>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-{
     let mut io = io;
-    let early = negotiate(&mut io, options, deadline).await?;
+    let early = respond(&mut io, options).await?;
     Ok(WsStream::new(io, Role::Server, early, options.stream))
 }
 
@@ -64,7 +52,7 @@ pub async fn respond<IO>(io: &mut IO, options: &ServerOptions) -> Result<Vec<u8>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    negotiate(io, options, Deadline::after(options.timeout)).await
+    respond_until(io, options, Deadline::after(options.timeout)).await
 }
 
 /// The complete text of a `503 Service Unavailable` answer, for a connection that is refused unread.
@@ -73,8 +61,12 @@ pub(crate) fn unavailable() -> &'static [u8] {
       Connection: close\r\n\r\n503 Service Unavailable\n"
 }
 
-/// The handshake; gives the bytes that came after the request.
-async fn negotiate<IO>(io: &mut IO, options: &ServerOptions, deadline: Deadline) -> Result<Vec<u8>, HandshakeError>
+/// As [`respond`], under a deadline that began earlier (TLS shares it); the options' own timeout is not looked at.
+pub(crate) async fn respond_until<IO>(
+    io: &mut IO,
+    options: &ServerOptions,
+    deadline: Deadline,
+) -> Result<Vec<u8>, HandshakeError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -285,7 +277,7 @@ impl ServerOptions {
         let request = parse_request(head)?;
         let accept = accept_request(&request, self.path())?;
         if let Some(policy) = &self.policy {
-            policy(&UpgradeRequest { request: &request }).map_err(|status| {
+            policy(&UpgradeRequest { request: &request.into_request()? }).map_err(|status| {
                 let is_error = status.is_client_error() || status.is_server_error();
                 RequestError::Policy(if is_error { status } else { StatusCode::FORBIDDEN })
             })?;
@@ -329,7 +321,7 @@ mod tests {
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
     fn run(wire: &mut Wire, options: &ServerOptions) -> Result<Vec<u8>, HandshakeError> {
-        block_on(negotiate(wire, options, Deadline::after(options.timeout)))
+        block_on(respond_until(wire, options, Deadline::after(options.timeout)))
     }
 
     /// The cause of a rejection, after a look at the answer.
@@ -483,8 +475,9 @@ mod tests {
         let text = unavailable();
         let end = text.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
         let response = parse_response(&text[..end]).expect("good");
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers()[header::CONTENT_LENGTH], (text.len() - end).to_string());
+        assert_eq!(response.status, 503);
+        let length = (text.len() - end).to_string();
+        assert_eq!(response.fields.one(header::CONTENT_LENGTH).expect("one"), length.as_bytes());
     }
 
     #[test]

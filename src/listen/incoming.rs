@@ -16,6 +16,8 @@ use crate::deadline::Deadline;
 use crate::dial::step;
 use crate::error::{Error, Phase};
 use crate::handshake;
+use crate::proto::Role;
+use crate::stream::WsStream;
 use crate::tcp::Tcp;
 use crate::tls::MaybeTls;
 
@@ -85,7 +87,7 @@ impl Incoming {
 
     async fn run(self) -> Result<Connection, Error> {
         let Incoming { tcp, remote, shared, deadline } = self;
-        let io = match &shared.tls {
+        let mut io = match &shared.tls {
             Some(acceptor) => {
                 log::debug!("{remote}: beginning TLS");
                 // Boxed, or every handshake without TLS would carry the room for it along.
@@ -95,8 +97,10 @@ impl Incoming {
         };
         log::debug!("{remote}: awaiting the upgrade request");
         // It looks at the deadline itself, so that a refusal can still be sent.
-        let done = handshake::server_until(io, &shared.server, deadline).await;
-        done.map(Connection::borrow_from_tls).map_err(|error| Error::new(Phase::Handshake, error))
+        let early = handshake::respond_until(&mut io, &shared.server, deadline).await;
+        let early = early.map_err(|error| Error::new(Phase::Handshake, error))?;
+        // Only here is the stream made: every future that gives it on copies it, and it is some 500 bytes long.
+        Ok(WsStream::new(io, Role::Server, early, shared.server.stream()).borrow_from_tls())
     }
 
     /// Turns the client away: `503 Service Unavailable` where there is no TLS, and close. It never waits.

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures_lite::future;
-use multistream_select::Negotiated;
 
 use super::error::{SessionError, is_negotiation};
 use super::inbound::{Negotiations, Patience};
@@ -28,7 +27,7 @@ use crate::deadline::{Deadline, TimedOut};
 #[must_use = "a session does nothing unless its driver is polled"]
 pub struct Driver {
     /// `None` when the session is over.
-    connection: Option<yamux::Connection<Link<Negotiated<BoxedIo>>>>,
+    connection: Option<yamux::Connection<Link<BoxedIo>>>,
     shared: Arc<Shared>,
     protocols: Arc<[String]>,
     negotiations: Negotiations,
@@ -55,7 +54,7 @@ fn expired(deadline: Deadline) -> Expired {
 
 impl Driver {
     pub(super) fn new(
-        io: Negotiated<BoxedIo>,
+        io: BoxedIo,
         mode: yamux::Mode,
         shared: Arc<Shared>,
         protocols: Arc<[String]>,

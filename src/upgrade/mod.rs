@@ -84,7 +84,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p_identity::{Keypair, PeerId};
-use multistream_select::{Negotiated, Version, dialer_select_proto, listener_select_proto};
+use multistream_select::{Version, dialer_select_proto, listener_select_proto};
 
 use crate::Dialer;
 use crate::deadline::Deadline;
@@ -110,7 +110,8 @@ pub use libp2p_identity as identity;
 ///
 /// As dialer it proposes and does not wait for the answer where the specification allows it (lazy negotiation, as there
 /// is one security protocol and one muxer to propose): the first byte of an application is on the wire one round trip
-/// after the byte stream was open. As listener it waits for the dialer to speak.
+/// after the byte stream was open. As listener it waits for the dialer to speak, and agrees on the muxer inside noise with
+/// one that offers it there (libp2p's specification of inlined muxer negotiation), as go-libp2p and js-libp2p do.
 #[derive(Clone)]
 pub struct Upgrader {
     security: Arc<dyn Security>,
@@ -226,7 +227,8 @@ impl Upgrader {
         let (_, io) = step(Stage::SecurityNegotiation, deadline, select).await?;
 
         let handshake = self.security.secure_outbound(Box::new(io), expected);
-        let Secured { peer, io } = step(Stage::Security, deadline, handshake).await.map_err(UpgradeError::relocated)?;
+        let Secured { peer, io, .. } =
+            step(Stage::Security, deadline, handshake).await.map_err(UpgradeError::relocated)?;
         if let Some(expected) = expected.filter(|&expected| expected != peer) {
             return Err(UpgradeError::new(Stage::Identity, WrongPeer { expected, actual: peer }));
         }
@@ -234,7 +236,7 @@ impl Upgrader {
         let select = dialer_select_proto(io, iter::once(MUXER), Version::V1Lazy);
         let (_, io) = step(Stage::MuxerNegotiation, deadline, select).await?;
         allowance.lift();
-        Ok(self.session(peer, io, yamux::Mode::Client, deadline))
+        Ok(self.session(peer, Box::new(io), yamux::Mode::Client, deadline))
     }
 
     async fn accept_boxed(&self, io: BoxedIo) -> Result<(Session, Driver), UpgradeError> {
@@ -243,21 +245,18 @@ impl Upgrader {
         let select = listener_select_proto(io, iter::once(self.security.protocol()));
         let (_, io) = step(Stage::SecurityNegotiation, deadline, select).await?;
 
-        let Secured { peer, io } = step(Stage::Security, deadline, self.security.secure_inbound(Box::new(io))).await?;
+        let handshake = self.security.secure_inbound(Box::new(io), &[MUXER]);
+        let Secured { peer, mut io, muxer } = step(Stage::Security, deadline, handshake).await?;
 
-        let select = listener_select_proto(io, iter::once(MUXER));
-        let (_, io) = step(Stage::MuxerNegotiation, deadline, select).await?;
+        if muxer != Some(MUXER) {
+            let select = listener_select_proto(io, iter::once(MUXER));
+            io = Box::new(step(Stage::MuxerNegotiation, deadline, select).await?.1);
+        }
         allowance.lift();
         Ok(self.session(peer, io, yamux::Mode::Server, deadline))
     }
 
-    fn session(
-        &self,
-        peer: PeerId,
-        io: Negotiated<BoxedIo>,
-        mode: yamux::Mode,
-        deadline: Deadline,
-    ) -> (Session, Driver) {
+    fn session(&self, peer: PeerId, io: BoxedIo, mode: yamux::Mode, deadline: Deadline) -> (Session, Driver) {
         let shared = Arc::new(Shared::new(peer, self.limits));
         let session = Session::new(Arc::clone(&shared));
         (session, Driver::new(io, mode, shared, Arc::clone(&self.protocols), deadline))

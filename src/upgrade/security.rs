@@ -40,7 +40,10 @@ pub trait Security: Send + Sync + 'static {
     fn secure_outbound(&self, io: BoxedIo, expected: Option<PeerId>) -> Handshake;
 
     /// The handshake of the side that was dialed.
-    fn secure_inbound(&self, io: BoxedIo) -> Handshake;
+    ///
+    /// `muxers` are those that the upgrade has. A layer that can agree on one with the dialer in passing does so
+    /// ([`Secured::with_muxer`]), and saves the dialer a round trip; others leave it to multistream-select.
+    fn secure_inbound(&self, io: BoxedIo, muxers: &'static [&'static str]) -> Handshake;
 }
 
 /// The outcome of a security handshake.
@@ -50,12 +53,21 @@ pub struct Secured {
     pub peer: PeerId,
     /// The bytes inside.
     pub io: BoxedIo,
+    /// The muxer that the handshake agreed on; only of the side that was dialed.
+    pub muxer: Option<&'static str>,
 }
 
 impl Secured {
     /// A stream whose other end has proven to be `peer`.
     pub fn new(peer: PeerId, io: impl Io + 'static) -> Self {
-        Secured { peer, io: Box::new(io) }
+        Secured { peer, io: Box::new(io), muxer: None }
+    }
+
+    /// With a muxer that the handshake agreed on, one of those that it was given: the remote's first bytes inside are the
+    /// muxer's.
+    pub fn with_muxer(mut self, muxer: &'static str) -> Self {
+        self.muxer = Some(muxer);
+        self
     }
 }
 

@@ -302,10 +302,10 @@ impl Security for Named {
     }
 
     fn secure_outbound(&self, io: BoxedIo, _: Option<PeerId>) -> Handshake {
-        self.secure_inbound(io)
+        self.secure_inbound(io, &[])
     }
 
-    fn secure_inbound(&self, mut io: BoxedIo) -> Handshake {
+    fn secure_inbound(&self, mut io: BoxedIo, _: &'static [&'static str]) -> Handshake {
         let name = self.0.to_bytes();
         Box::pin(async move {
             io.write_all(&name).await?;

@@ -4,15 +4,15 @@
 //! [`parse_request`] and [`parse_response`] then parse the complete head, once; [`upgrade`] holds it against RFC 6455.
 
 mod error;
+mod fields;
 pub(crate) mod upgrade;
 
 pub use error::{FieldError, HeadError, RequestError, ResponseError};
+pub(crate) use fields::Fields;
 
-use async_tungstenite::tungstenite::error::{CapacityError, Error as TungsteniteError};
 use async_tungstenite::tungstenite::handshake::headers::MAX_HEADERS;
-use async_tungstenite::tungstenite::handshake::machine::TryParse;
 use async_tungstenite::tungstenite::http::uri::PathAndQuery;
-use async_tungstenite::tungstenite::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use async_tungstenite::tungstenite::http::{Method, Request, StatusCode, Uri, Version};
 
 /// Finds the end of a head, one pass over the bytes however they are cut into pieces.
 ///
@@ -55,7 +55,9 @@ impl HeadScanner {
 
     /// Takes the next bytes; `Some(n)` says that the head ends with the first `n` of them.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        for (taken, &byte) in (1..).zip(bytes) {
+        let mut rest = bytes;
+        while let [byte, after @ ..] = rest {
+            let byte = *byte;
             self.state = match (self.state, byte) {
                 (State::Method, b' ') if self.scanned > 0 => State::Line,
                 (State::Method, _) if is_token_byte(byte) => State::Method,
@@ -66,21 +68,53 @@ impl HeadScanner {
                 (State::LineStart, b'\r') => State::LastCr,
                 (State::LastCr, b'\n') => {
                     self.scanned = self.scanned.saturating_add(1);
-                    return Ok(Some(taken));
+                    return Ok(Some(bytes.len().saturating_sub(after.len())));
                 }
                 // RFC 9112 §5.2: a server MUST refuse a folded line or unfold it.
                 (State::LineStart, b' ' | b'\t') => return Err(HeadError::FoldedLine),
-                (State::Line | State::LineStart, b'\t' | b' '..=b'~' | 0x80..) => State::Line,
+                (State::Line | State::LineStart, _) if is_line_byte(byte) => State::Line,
                 _ => return Err(HeadError::Byte { byte, at: self.scanned }),
             };
-            self.scanned = self.scanned.saturating_add(1);
+            // Most of a head is the inside of lines, which is looked through without a state.
+            let inside = if matches!(self.state, State::Line) { line_len(after) } else { 0 };
+            self.scanned = self.scanned.saturating_add(inside).saturating_add(1);
+            rest = after.get(inside..).unwrap_or_default();
         }
         Ok(None)
     }
 }
 
+/// The head of a request, parsed.
+#[derive(Debug)]
+pub(crate) struct RequestHead<'a> {
+    pub(crate) method: Method,
+    pub(crate) target: Uri,
+    pub(crate) version: Version,
+    pub(crate) fields: Fields<'a>,
+}
+
+/// The head of a response, parsed; the reason phrase means nothing (RFC 9112 §4).
+#[derive(Debug)]
+pub(crate) struct ResponseHead<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) version: Version,
+    pub(crate) fields: Fields<'a>,
+}
+
+impl RequestHead<'_> {
+    /// The same for those outside, with copies of its fields.
+    pub(crate) fn into_request(self) -> Result<Request<()>, HeadError> {
+        let mut request = Request::new(());
+        *request.headers_mut() = self.fields.to_map()?;
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.target;
+        *request.version_mut() = self.version;
+        Ok(request)
+    }
+}
+
 /// Parses a complete request head, as the scanner found it.
-pub(crate) fn parse_request(head: &[u8]) -> Result<Request<()>, RequestError> {
+pub(crate) fn parse_request(head: &[u8]) -> Result<RequestHead<'_>, RequestError> {
     let (line, fields) = split_start_line(head)?;
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -91,34 +125,27 @@ pub(crate) fn parse_request(head: &[u8]) -> Result<Request<()>, RequestError> {
     let version = parse_version(version)?.ok_or(RequestError::HttpVersion)?;
     let method = Method::from_bytes(method).map_err(|_| HeadError::StartLine)?;
     let target = parse_target(target).ok_or(RequestError::Target)?;
-
-    let mut request = Request::new(());
-    *request.method_mut() = method;
-    *request.uri_mut() = target;
-    *request.version_mut() = version;
-    *request.headers_mut() = parse_fields(fields)?;
-    Ok(request)
+    Ok(RequestHead { method, target, version, fields: Fields::parse(fields)? })
 }
 
 /// Parses a complete response head, as the scanner found it.
-pub(crate) fn parse_response(head: &[u8]) -> Result<Response<()>, ResponseError> {
+pub(crate) fn parse_response(head: &[u8]) -> Result<ResponseHead<'_>, ResponseError> {
     let (line, fields) = split_start_line(head)?;
     let mut parts = line.splitn(3, |&byte| byte == b' ');
     // The reason phrase may be empty, and some leave out the space before it as well.
     let (version, status) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let version = parse_version(version)?.ok_or(ResponseError::HttpVersion)?;
     let status = StatusCode::from_bytes(status).map_err(|_| HeadError::StartLine)?;
-
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.version_mut() = version;
-    *response.headers_mut() = parse_fields(fields)?;
-    Ok(response)
+    Ok(ResponseHead { status, version, fields: Fields::parse(fields)? })
 }
 
 /// Whether this is a host with an optional port, in the characters of RFC 3986 §3.2; user information is not allowed.
 pub(crate) fn is_authority(host: &[u8]) -> bool {
-    !host.is_empty() && host.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte))
+    let is_allowed = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'[' | b']' | b'_' | b'~')
+    };
+    !host.is_empty() && host.iter().all(is_allowed)
 }
 
 /// Whether this is a request target in origin form, complete and in ASCII (RFC 9112 §3.2.1).
@@ -130,7 +157,25 @@ pub(crate) fn is_origin_form(target: &str) -> bool {
 
 /// RFC 9110 §5.6.2.
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// How many bytes come first that may stand within a line; those of a whole block are compared at once.
+fn line_len(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some((block, after)) = rest.split_first_chunk::<16>()
+        && block.iter().fold(true, |all, &byte| all & is_line_byte(byte))
+    {
+        rest = after;
+    }
+    let rest = rest.iter().position(|&byte| !is_line_byte(byte)).map_or(0, |at| rest.len().saturating_sub(at));
+    bytes.len().saturating_sub(rest)
+}
+
+/// What may stand within a line: all but control characters, of which a tab may.
+fn is_line_byte(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// The start line without its end, and the fields with the empty line that ends them.
@@ -162,19 +207,12 @@ fn parse_target(target: &[u8]) -> Option<Uri> {
     }
 }
 
-fn parse_fields(fields: &[u8]) -> Result<HeaderMap, HeadError> {
-    match HeaderMap::try_parse(fields) {
-        Ok(Some((length, headers))) if length == fields.len() => Ok(headers),
-        Ok(_) => Err(HeadError::Field(None)),
-        Err(TungsteniteError::Capacity(CapacityError::TooManyHeaders)) => Err(HeadError::TooManyFields),
-        Err(error) => Err(HeadError::Field(Some(Box::new(error)))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use async_tungstenite::tungstenite::handshake::machine::TryParse;
     use async_tungstenite::tungstenite::handshake::server::Request as TungsteniteRequest;
+    use async_tungstenite::tungstenite::http::HeaderMap;
     use proptest::prelude::*;
 
     /// RFC 6455 §1.2, without the subprotocols.
@@ -248,6 +286,22 @@ mod tests {
         }
         for head in [&b"SSH-2.0-x\r\n"[..], b"\x15\x03", b"http/1.1 101", b"HTTP 101"] {
             assert!(matches!(HeadScanner::response().feed(head), Err(HeadError::Byte { .. })), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_byte_is_found_wherever_in_a_long_line_it_stands() {
+        let line = [b"GET /\t\xff".as_slice(), &[b'a'; 60]].concat();
+        for at in 7..line.len() {
+            for wrong in [b'\0', b'\n', 0x1f, 0x7f] {
+                let mut line = line.clone();
+                line[at] = wrong;
+                let error = HeadScanner::request().feed(&line).expect_err("refused");
+                assert!(
+                    matches!(error, HeadError::Byte { byte, at: found } if (byte, found) == (wrong, at)),
+                    "{error}"
+                );
+            }
         }
     }
 
@@ -343,8 +397,10 @@ mod tests {
             if let Ok(ours) = parse_request(&text[..end]) {
                 let (length, theirs) = TungsteniteRequest::try_parse(&text).expect("good").expect("complete");
                 prop_assert_eq!(length, end);
-                prop_assert_eq!(ours.uri(), theirs.uri());
-                prop_assert_eq!(ours.headers(), theirs.headers());
+                prop_assert_eq!(&ours.target, theirs.uri());
+                prop_assert_eq!(&ours.fields.to_map().expect("good"), theirs.headers());
+            } else if let Ok(Some((_, theirs))) = HeaderMap::try_parse(&text[b"GET /x HTTP/1.1\r\n".len()..end]) {
+                prop_assert!(false, "fields are refused that another parser takes: {theirs:?}");
             }
         }
 

@@ -2,12 +2,15 @@
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use async_tungstenite::tungstenite::http::{Method, Request, Response, StatusCode, Version};
+use async_tungstenite::tungstenite::http::{Method, StatusCode, Version};
 
-use super::{FieldError, RequestError, ResponseError, is_authority, is_token_byte};
+use super::{FieldError, Fields, RequestError, RequestHead, ResponseError, ResponseHead, is_authority, is_token_byte};
 
 /// The only version of the protocol (RFC 6455 §4.1).
 pub(super) const WEBSOCKET_VERSION: &str = "13";
+
+/// Room for a request head at first, in bytes: enough where host and path are short and no fields were added.
+const USUAL_HEAD: usize = 256;
 
 /// An HTTP answer that is not `101 Switching Protocols`.
 #[derive(Clone, Debug)]
@@ -22,16 +25,16 @@ pub struct Refusal {
 /// Holds a request against RFC 6455 §4.2.1 and gives the value of `Sec-WebSocket-Accept`.
 ///
 /// With `path`, every other path is refused; its query counts only if `path` has one.
-pub(crate) fn accept_request(request: &Request<()>, path: Option<&str>) -> Result<String, RequestError> {
-    let headers = request.headers();
+pub(crate) fn accept_request(request: &RequestHead<'_>, path: Option<&str>) -> Result<String, RequestError> {
+    let fields = &request.fields;
     // HTTP/1.0 has no `Host`; such a request ends below, as it cannot upgrade.
-    if request.version() != Version::HTTP_10 && !is_authority(one(headers, header::HOST)?.as_bytes()) {
+    if request.version != Version::HTTP_10 && !is_authority(fields.one(header::HOST)?) {
         return Err(FieldError::Invalid(header::HOST).into());
     }
-    if request.method() != Method::GET {
+    if request.method != Method::GET {
         return Err(RequestError::Method);
     }
-    let uri = request.uri();
+    let uri = &request.target;
     if !uri.path().starts_with('/') {
         return Err(RequestError::Target);
     }
@@ -44,61 +47,59 @@ pub(crate) fn accept_request(request: &Request<()>, path: Option<&str>) -> Resul
             return Err(RequestError::Path);
         }
     }
-    if headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get_all(header::CONTENT_LENGTH).iter().any(is_not_zero)
-    {
+    if fields.has(&header::TRANSFER_ENCODING) || fields.all(&header::CONTENT_LENGTH).any(is_not_zero) {
         return Err(RequestError::Content);
     }
     // "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request." (RFC 9110 §7.8)
     // What is left is a plain GET of a resource that can only be had by an upgrade.
-    if request.version() == Version::HTTP_10 || !headers.contains_key(header::UPGRADE) {
+    if request.version == Version::HTTP_10 || !fields.has(&header::UPGRADE) {
         return Err(RequestError::NoUpgrade);
     }
-    one(headers, header::UPGRADE)?;
-    if !has_token(headers, header::UPGRADE, "websocket") {
+    fields.one(header::UPGRADE)?;
+    if !has_token(fields, header::UPGRADE, "websocket") {
         return Err(RequestError::NoUpgrade);
     }
-    if !has_token(headers, header::CONNECTION, "upgrade") {
-        return Err(match headers.contains_key(header::CONNECTION) {
+    if !has_token(fields, header::CONNECTION, "upgrade") {
+        return Err(match fields.has(&header::CONNECTION) {
             true => FieldError::Invalid(header::CONNECTION).into(),
             false => FieldError::Missing(header::CONNECTION).into(),
         });
     }
     // A version we do not speak is answered with the one we do (RFC 6455 §4.4); none at all is a malformed request.
-    if one(headers, header::SEC_WEBSOCKET_VERSION)?.as_bytes() != WEBSOCKET_VERSION.as_bytes() {
+    if fields.one(header::SEC_WEBSOCKET_VERSION)? != WEBSOCKET_VERSION.as_bytes() {
         return Err(RequestError::WebSocketVersion);
     }
-    let key = one(headers, header::SEC_WEBSOCKET_KEY)?.as_bytes();
+    let key = fields.one(header::SEC_WEBSOCKET_KEY)?;
     if !is_key(key) {
         return Err(FieldError::Invalid(header::SEC_WEBSOCKET_KEY).into());
     }
     // A policy that looks at the origin must see all of it.
-    if headers.contains_key(header::ORIGIN) && one(headers, header::ORIGIN)?.to_str().is_err() {
+    if fields.has(&header::ORIGIN) && !fields.one(header::ORIGIN)?.is_ascii() {
         return Err(FieldError::Invalid(header::ORIGIN).into());
     }
     Ok(derive_accept_key(key))
 }
 
 /// Holds a 101 response to a request with `key` against RFC 6455 §4.1.
-pub(crate) fn check_response(response: &Response<()>, key: &str) -> Result<(), ResponseError> {
-    let headers = response.headers();
-    if response.version() != Version::HTTP_11 {
+pub(crate) fn check_response(response: &ResponseHead<'_>, key: &str) -> Result<(), ResponseError> {
+    let fields = &response.fields;
+    if response.version != Version::HTTP_11 {
         return Err(ResponseError::HttpVersion);
     }
-    if !one(headers, header::UPGRADE)?.as_bytes().eq_ignore_ascii_case(b"websocket") {
+    if !fields.one(header::UPGRADE)?.eq_ignore_ascii_case(b"websocket") {
         return Err(FieldError::Invalid(header::UPGRADE).into());
     }
-    if !has_token(headers, header::CONNECTION, "upgrade") {
-        return Err(match headers.contains_key(header::CONNECTION) {
+    if !has_token(fields, header::CONNECTION, "upgrade") {
+        return Err(match fields.has(&header::CONNECTION) {
             true => FieldError::Invalid(header::CONNECTION).into(),
             false => FieldError::Missing(header::CONNECTION).into(),
         });
     }
-    if one(headers, header::SEC_WEBSOCKET_ACCEPT)?.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes() {
+    if fields.one(header::SEC_WEBSOCKET_ACCEPT)? != derive_accept_key(key.as_bytes()).as_bytes() {
         return Err(FieldError::Invalid(header::SEC_WEBSOCKET_ACCEPT).into());
     }
     for unasked in [header::SEC_WEBSOCKET_EXTENSIONS, header::SEC_WEBSOCKET_PROTOCOL] {
-        if headers.contains_key(&unasked) {
+        if fields.has(&unasked) {
             return Err(ResponseError::Unasked(unasked));
         }
     }
@@ -107,11 +108,16 @@ pub(crate) fn check_response(response: &Response<()>, key: &str) -> Result<(), R
 
 /// Writes the request head of RFC 6455 §4.1; the parts are valid already.
 pub(crate) fn encode_request(host: &str, target: &str, key: &str, fields: &[(String, HeaderValue)]) -> Vec<u8> {
-    let mut head = format!(
-        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: {WEBSOCKET_VERSION}\r\n"
-    )
-    .into_bytes();
+    let lines = [
+        ["GET ", target, " HTTP/1.1\r\n"],
+        ["Host: ", host, "\r\n"],
+        ["Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ", key, "\r\n"],
+        ["Sec-WebSocket-Version: ", WEBSOCKET_VERSION, "\r\n"],
+    ];
+    let mut head = Vec::with_capacity(USUAL_HEAD);
+    for part in lines.as_flattened() {
+        head.extend_from_slice(part.as_bytes());
+    }
     for (name, value) in fields {
         put_field(&mut head, name, value);
     }
@@ -121,11 +127,9 @@ pub(crate) fn encode_request(host: &str, target: &str, key: &str, fields: &[(Str
 
 /// Writes the head that accepts an upgrade: no extension, no subprotocol, whatever was offered.
 pub(crate) fn encode_switching_protocols(accept: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    )
-    .into_bytes()
+    let before = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                  Sec-WebSocket-Accept: ";
+    [before, accept, "\r\n\r\n"].concat().into_bytes()
 }
 
 /// Writes the answer to a request that is refused, and says what it holds; the answer to HEAD has no content.
@@ -178,22 +182,11 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
         || name.as_str().starts_with("sec-websocket-")
 }
 
-/// The one field of this name.
-fn one(headers: &HeaderMap, name: HeaderName) -> Result<&HeaderValue, FieldError> {
-    let mut values = headers.get_all(&name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(value),
-        (None, _) => Err(FieldError::Missing(name)),
-        _ => Err(FieldError::Repeated(name)),
-    }
-}
-
 /// Whether one of the fields of this name, each a comma-separated list, has the token (RFC 9110 §5.6.1).
 ///
 /// Not if anything in them is neither a token nor a protocol with its version (RFC 9110 §7.6.1, §7.8).
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let lists = headers.get_all(name);
-    let items = lists.iter().flat_map(|list| list.as_bytes().split(|&byte| byte == b','));
+fn has_token(fields: &Fields<'_>, name: HeaderName, token: &str) -> bool {
+    let items = fields.all(&name).flat_map(|list| list.split(|&byte| byte == b','));
     let mut found = false;
     for item in items.map(<[u8]>::trim_ascii) {
         if !item.iter().all(|&byte| is_token_byte(byte) || byte == b'/') {
@@ -212,8 +205,8 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_digit))
 }
 
-fn is_not_zero(length: &HeaderValue) -> bool {
-    length.is_empty() || length.as_bytes().iter().any(|&byte| byte != b'0')
+fn is_not_zero(length: &[u8]) -> bool {
+    length.is_empty() || length.iter().any(|&byte| byte != b'0')
 }
 
 /// Compares paths as RFC 3986 §6.2.2 does: `%7e` is `%7E` is `~`, but `%2F` is not `/`.
@@ -279,7 +272,7 @@ mod tests {
 
         let response = encode_switching_protocols(RFC_ACCEPT);
         let response = parse_response(&response).expect("good");
-        assert_eq!(response.status(), 101);
+        assert_eq!(response.status, 101);
         check_response(&response, RFC_KEY).expect("good");
     }
 
@@ -420,7 +413,8 @@ mod tests {
         );
         let check = |old: &str, new: &str| {
             assert!(good.contains(old), "{old}");
-            let response = parse_response(good.replacen(old, new, 1).as_bytes());
+            let text = good.replacen(old, new, 1);
+            let response = parse_response(text.as_bytes());
             response.and_then(|response| check_response(&response, RFC_KEY)).map_err(|error| error.to_string())
         };
         for (old, new) in [
@@ -484,10 +478,11 @@ mod tests {
             let (refusal, answer) = encode_refusal(&cause, false);
             let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
             let parsed = parse_response(&answer[..end]).expect("good");
-            assert_eq!(parsed.status(), refusal.status);
-            assert_eq!(parsed.headers(), &refusal.headers);
-            assert_eq!(parsed.headers()[header::CONTENT_LENGTH], (answer.len() - end).to_string());
-            assert!(has_token(parsed.headers(), header::CONNECTION, "close"));
+            assert_eq!(parsed.status, refusal.status);
+            assert_eq!(parsed.fields.to_map().expect("good"), refusal.headers);
+            let length = (answer.len() - end).to_string();
+            assert_eq!(parsed.fields.one(header::CONTENT_LENGTH).expect("one"), length.as_bytes());
+            assert!(has_token(&parsed.fields, header::CONNECTION, "close"));
         }
         assert!(encode_refusal(&RequestError::Method, true).1.ends_with(b"\r\n\r\n"));
     }

@@ -6,13 +6,15 @@ use snow::HandshakeState;
 
 use super::error::NoiseError;
 use super::keys::Keys;
-use super::payload;
+use super::payload::{self, Remote};
 use super::stream::NoiseStream;
 
 /// Most that a message of the handshake has besides its payload: two keys and two tags.
 const OVERHEAD: usize = 32 + 32 + 16 + 16;
 
 /// Shakes hands as the side that dialed. The last message is written and not flushed.
+///
+/// It offers no muxer: ours is proposed along with the first bytes, which takes no round trip either, and is answered.
 pub(super) async fn initiate<IO>(mut io: IO, keys: &Keys) -> Result<(PeerId, NoiseStream<IO>), NoiseError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -20,14 +22,18 @@ where
     let mut noise = keys.begin(true).map_err(NoiseError::message)?;
     send(&mut io, &mut noise, &[]).await?;
     io.flush().await?;
-    let peer = receive_identity(&mut io, &mut noise).await?;
+    let Remote { peer, .. } = receive_identity(&mut io, &mut noise).await?;
     send(&mut io, &mut noise, &keys.payload).await?;
     let noise = noise.into_transport_mode().map_err(NoiseError::message)?;
     Ok((peer, NoiseStream::new(io, noise)))
 }
 
-/// Shakes hands as the side that was dialed.
-pub(super) async fn respond<IO>(mut io: IO, keys: &Keys) -> Result<(PeerId, NoiseStream<IO>), NoiseError>
+/// Shakes hands as the side that was dialed, which offers these muxers; gives the one that is agreed on, if there is one.
+pub(super) async fn respond<'a, IO>(
+    mut io: IO,
+    keys: &Keys,
+    muxers: &[&'a str],
+) -> Result<(PeerId, Option<&'a str>, NoiseStream<IO>), NoiseError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -36,11 +42,16 @@ where
     if !receive(&mut io, &mut noise).await?.is_empty() {
         return Err(NoiseError::Payload("the first message is not empty".into()));
     }
-    send(&mut io, &mut noise, &keys.payload).await?;
+    match muxers {
+        [] => send(&mut io, &mut noise, &keys.payload).await?,
+        muxers => send(&mut io, &mut noise, &payload::offering(&keys.payload, muxers)).await?,
+    }
     io.flush().await?;
-    let peer = receive_identity(&mut io, &mut noise).await?;
+    let remote = receive_identity(&mut io, &mut noise).await?;
+    // It is for the side that dialed to prefer one (libp2p's specification of inlined muxer negotiation).
+    let agreed = remote.muxers.iter().find_map(|theirs| muxers.iter().find(|ours| ours.as_bytes() == theirs));
     let noise = noise.into_transport_mode().map_err(NoiseError::message)?;
-    Ok((peer, NoiseStream::new(io, noise)))
+    Ok((remote.peer, agreed.copied(), NoiseStream::new(io, noise)))
 }
 
 async fn send(
@@ -69,7 +80,7 @@ async fn receive(io: &mut (impl AsyncRead + Unpin), noise: &mut HandshakeState) 
 }
 
 /// Receives the message by which the other side proves who it is.
-async fn receive_identity(io: &mut (impl AsyncRead + Unpin), noise: &mut HandshakeState) -> Result<PeerId, NoiseError> {
+async fn receive_identity(io: &mut (impl AsyncRead + Unpin), noise: &mut HandshakeState) -> Result<Remote, NoiseError> {
     let payload = receive(io, noise).await?;
     payload::verified(&payload, noise.get_remote_static().unwrap_or_default())
 }

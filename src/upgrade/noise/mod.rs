@@ -98,11 +98,16 @@ impl Security for Noise {
         })
     }
 
-    fn secure_inbound(&self, io: BoxedIo) -> Handshake {
+    /// Agrees on the muxer with a dialer that offers one as well, as go-libp2p and js-libp2p do: it need not ask again.
+    fn secure_inbound(&self, io: BoxedIo, muxers: &'static [&'static str]) -> Handshake {
         let keys = Arc::clone(&self.0);
         Box::pin(async move {
-            let (peer, io) = handshake::respond(io, &keys).await?;
-            Ok(Secured::new(peer, io))
+            let (peer, muxer, io) = handshake::respond(io, &keys, muxers).await?;
+            let secured = Secured::new(peer, io);
+            Ok(match muxer {
+                Some(muxer) => secured.with_muxer(muxer),
+                None => secured,
+            })
         })
     }
 }
@@ -141,7 +146,8 @@ impl<IO: Io + 'static> InboundConnectionUpgrade<IO> for Noise {
 
     fn upgrade_inbound(self, io: IO, _: Self::Info) -> Self::Future {
         Box::pin(async move {
-            let (peer, io) = handshake::respond(io, &self.0).await?;
+            // What is above agrees on a muxer by itself.
+            let (peer, _, io) = handshake::respond(io, &self.0, &[]).await?;
             Ok((peer, io.put_flushes_off()))
         })
     }

@@ -8,7 +8,7 @@ use super::error::NoiseError;
 /// What is signed is this and the static Diffie-Hellman key.
 const DOMAIN: &[u8] = b"noise-libp2p-static-key:";
 
-/// `NoiseHandshakePayload`; we have no use for its extensions, and whoever offers some is understood without them.
+/// `NoiseHandshakePayload`.
 #[derive(Clone, PartialEq, Message)]
 struct Payload {
     /// The public key of the identity, as protobuf.
@@ -16,6 +16,16 @@ struct Payload {
     identity_key: Option<Vec<u8>>,
     #[prost(bytes = "vec", optional, tag = "2")]
     identity_sig: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "4")]
+    extensions: Option<Extensions>,
+}
+
+/// `NoiseExtensions`; those of WebTransport are of no use here.
+#[derive(Clone, PartialEq, Message)]
+struct Extensions {
+    /// Names, the preferred ones first. Not as strings: one that is none is a muxer nobody has.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    stream_muxers: Vec<Vec<u8>>,
 }
 
 /// The payload by which an identity vouches for a static key.
@@ -23,12 +33,29 @@ pub(super) fn signed(identity: &Keypair, key: &[u8; 32]) -> Result<Vec<u8>, Sign
     let payload = Payload {
         identity_key: Some(identity.public().encode_protobuf()),
         identity_sig: Some(identity.sign(&[DOMAIN, key].concat())?),
+        extensions: None,
     };
     Ok(payload.encode_to_vec())
 }
 
-/// Who vouches for a static key by this payload.
-pub(super) fn verified(payload: &[u8], key: &[u8]) -> Result<PeerId, NoiseError> {
+/// The payload with an offer of these muxers behind it, which nobody signs: the message around it is authentic.
+pub(super) fn offering(payload: &[u8], muxers: &[&str]) -> Vec<u8> {
+    let stream_muxers = muxers.iter().map(|muxer| muxer.as_bytes().to_vec()).collect();
+    // In protobuf a message may be cut between any two of its fields.
+    let offer = Payload { extensions: Some(Extensions { stream_muxers }), ..Payload::default() };
+    [payload, &offer.encode_to_vec()].concat()
+}
+
+/// What the other side says of itself.
+pub(super) struct Remote {
+    /// Who it is.
+    pub(super) peer: PeerId,
+    /// The muxers it would take without being asked again, the preferred ones first.
+    pub(super) muxers: Vec<Vec<u8>>,
+}
+
+/// Who vouches for a static key by this payload, and what else it says.
+pub(super) fn verified(payload: &[u8], key: &[u8]) -> Result<Remote, NoiseError> {
     let payload = Payload::decode(payload).map_err(|error| NoiseError::Payload(Box::new(error)))?;
     let (Some(identity), Some(signature)) = (payload.identity_key, payload.identity_sig) else {
         return Err(NoiseError::Payload("identity or signature is missing".into()));
@@ -37,5 +64,6 @@ pub(super) fn verified(payload: &[u8], key: &[u8]) -> Result<PeerId, NoiseError>
     if !identity.verify(&[DOMAIN, key].concat(), &signature) {
         return Err(NoiseError::Signature);
     }
-    Ok(identity.to_peer_id())
+    let muxers = payload.extensions.unwrap_or_default().stream_muxers;
+    Ok(Remote { peer: identity.to_peer_id(), muxers })
 }

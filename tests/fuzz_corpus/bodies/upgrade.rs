@@ -77,10 +77,10 @@ impl Security for Plain {
     }
 
     fn secure_outbound(&self, io: BoxedIo, _: Option<PeerId>) -> Handshake {
-        self.secure_inbound(io)
+        self.secure_inbound(io, &[])
     }
 
-    fn secure_inbound(&self, io: BoxedIo) -> Handshake {
+    fn secure_inbound(&self, io: BoxedIo, _: &'static [&'static str]) -> Handshake {
         Box::pin(async move { Ok(Secured::new(*PEER, io)) })
     }
 }
