@@ -8,6 +8,6 @@ mod on_smol;
 mod on_tokio;
 mod openssl;
 
-pub use on_smol::{Libp2p, async_tungstenite, soketto, ws_stream_tungstenite};
-pub use on_tokio::{TokioStream, fastwebsockets, ours, tcp, tokio_tungstenite, tokio_websockets, yawc};
+pub use on_smol::{Libp2p, async_tungstenite, ours, soketto, ws_stream_tungstenite};
+pub use on_tokio::{TokioStream, fastwebsockets, tcp, tokio_tungstenite, tokio_websockets, yawc};
 pub use openssl::OpenSsl;

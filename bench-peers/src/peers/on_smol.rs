@@ -11,6 +11,8 @@ use libp2p_websocket::tls;
 use soketto::handshake::server::Response;
 use soketto::handshake::{Client, Server};
 use ws_stream_tungstenite::WsStream;
+use ws_transport::StreamConfig;
+use ws_transport::handshake::{self, ClientRequest, ServerOptions};
 use ws_transport::multiaddr::Protocol;
 
 use super::calls::{Call, Calls};
@@ -20,6 +22,15 @@ use crate::runtime::Runtime;
 use crate::transports::Transports;
 
 const URL: &str = "ws://localhost/";
+
+/// Ours over an IO from elsewhere, as the peers are.
+pub async fn ours<S: Stream + 'static>((client, server): (S, S)) -> Pair {
+    let request = ClientRequest::new(NAME, "/").unwrap();
+    let options = ServerOptions::new();
+    let connect = handshake::client(client, &request, StreamConfig::new());
+    let (client, server) = both(connect, handshake::server(server, &options)).await;
+    (Box::new(client.unwrap()), Box::new(server.unwrap()))
+}
 
 pub async fn async_tungstenite<S: Stream + 'static>((client, server): (S, S)) -> Pair {
     let connect = async { client_async(URL, client).await };

@@ -1,4 +1,4 @@
-//! Libraries on Tokio's sockets, and ours there.
+//! Libraries on Tokio's sockets.
 
 use std::io;
 
@@ -7,15 +7,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _, sink, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Bytes;
-use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use tokio_websockets::{ClientBuilder, ServerBuilder};
-use ws_transport::StreamConfig;
-use ws_transport::handshake::{self, ClientRequest, ServerOptions};
 use yawc::{Options, Role, WebSocket};
 
 use super::calls::{Call, Calls};
 use super::messages::Messages;
-use crate::common::{NAME, Pair, Stream, both, try_both};
+use crate::common::{Pair, Stream, try_both};
 
 const URL: &str = "ws://localhost/";
 
@@ -34,15 +31,6 @@ pub async fn tcp(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     Ok((client, server))
-}
-
-/// Ours over an IO from elsewhere.
-pub async fn ours<S: TokioStream>((client, server): (S, S)) -> Pair {
-    let request = ClientRequest::new(NAME, "/").unwrap();
-    let options = ServerOptions::new();
-    let connect = handshake::client(client.compat(), &request, StreamConfig::new());
-    let (client, server) = both(connect, handshake::server(server.compat(), &options)).await;
-    (Box::new(client.unwrap()), Box::new(server.unwrap()))
 }
 
 pub async fn tokio_tungstenite<S: TokioStream>((client, server): (S, S)) -> Pair {

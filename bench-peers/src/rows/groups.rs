@@ -135,7 +135,10 @@ where
     vec![
         Row::new(limits[0], limits, tokio, raw).raw(),
         Row::new(limits[1], limits, tokio, move || async move { buffered(raw().await) }).raw(),
-        Row::new("ours-tokio", limits, tokio, move || async move { peers::ours(connect().await).await }),
+        Row::new("ours-tokio", limits, tokio, move || async move {
+            let (client, server) = connect().await;
+            peers::ours((client.compat(), server.compat())).await
+        }),
         Row::new(
             "tokio-tungstenite",
             limits,
@@ -188,6 +191,11 @@ async fn tokio_rustls(listener: &TcpListener, raw: &RawRustls) -> (TokioRustls, 
 
 fn ws_connecting() -> Vec<Row> {
     let mut rows = ws();
+    // "ours" is dialed by multiaddr; most peers are given two sockets that are connected.
+    let listener = keep(common::tcp_listener().unwrap());
+    rows.push(Row::new("ours-on-sockets", TCP, &SMOL, move || async {
+        peers::ours(common::tcp(listener).await.unwrap()).await
+    }));
     rows.retain(Row::opens);
     for row in &mut rows {
         row.limits[1] = "tcp";
