@@ -5,8 +5,7 @@ use ws_transport::tls::native_tls::{self, Identity};
 use ws_transport::tls::{Acceptor, Backend, Connector, TlsError};
 
 use crate::certs::Authority;
-use crate::shake_hands;
-use crate::{GOOD, pipe};
+use crate::{GOOD, pipe, shake_hands};
 
 #[test]
 fn a_configuration_of_the_users_is_taken_as_it_is() {
