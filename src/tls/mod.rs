@@ -29,9 +29,13 @@
 //! | keys | PKCS#8, SEC1, PKCS#1 | PKCS#8 |
 //! | client certificates asked for by a server | yes | no |
 //! | * TLS versions | 1.3, 1.2 | dialing 1.3, 1.2; listening 1.2 |
+//! | * cipher suites, the first first | AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305; without AES instructions ChaCha20-Poly1305 first | OpenSSL's |
 //! | * a client that offers only foreign ALPN protocols (`h2`) | refused | served |
 //! | * session resumption | both sides | as server only, until the certificate is exchanged |
 //! | * [`MaybeTls::alpn`], [`MaybeTls::peer_certificates`] | yes | dialing; the peer's own certificate only |
+//!
+//! Which suite is taken is up to the client, which knows its own processor, unless a rustls server here has no AES
+//! instructions: then it is ChaCha20-Poly1305 for all clients that have it. rustls by itself would begin with AES-256.
 
 #[cfg_attr(not(any(feature = "rustls", feature = "native-tls")), allow(dead_code))]
 mod builder;

@@ -2,6 +2,8 @@
 //!
 //! The provider is always passed explicitly: a process default may be missing, or be another one.
 
+mod suites;
+
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::ops::DerefMut;
@@ -30,12 +32,15 @@ use super::{ALPN, AcceptorOf, ClientBuilder, ConnectorOf, ServerBuilder, TlsErro
 
 pub(super) const COMPILED_IN: bool = true;
 
+/// Tickets for a client of TLS 1.3: one for its next connection, which brings the one after (rustls sends two).
+const TICKETS: usize = 1;
+
 #[derive(Clone)]
 pub(super) struct Connector(futures_rustls::TlsConnector);
 
 impl Connector {
     pub(super) fn new(options: &ClientBuilder) -> Result<Self, TlsError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(suites::provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(setup)?;
@@ -186,7 +191,7 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(options: &ServerBuilder) -> Result<Self, TlsError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(suites::provider());
         let certified = certified_key(&options.identity, &provider)?;
         let certificate = Arc::new(Exchangeable(RwLock::new(Arc::new(certified))));
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -205,6 +210,9 @@ impl Acceptor {
         config.alpn_protocols = vec![ALPN.into()];
         // Tickets keep the sessions at the clients: no memory here, however many there are.
         config.ticketer = ring::Ticketer::new().map_err(setup)?;
+        config.send_tls13_tickets = TICKETS;
+        // The client's order counts, as it may be the one without AES instructions; unless that is us.
+        config.ignore_client_order = !suites::has_aes();
         Ok(Acceptor { acceptor: Arc::new(config).into(), certificate: Some(certificate) })
     }
 
@@ -214,7 +222,7 @@ impl Acceptor {
             return Err(TlsError::Unsupported { backend: super::Backend::Rustls, what });
         };
         let identity = Identity { chain: chain.to_vec(), key: key.to_vec() };
-        let certified = certified_key(&identity, &ring::default_provider())?;
+        let certified = certified_key(&identity, &suites::provider())?;
         *certificate.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
         Ok(())
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use futures_lite::future::{block_on, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use ws_transport::tls::rustls::client::{ClientConfig, Resumption};
-use ws_transport::tls::rustls::crypto::ring;
+use ws_transport::tls::rustls::crypto::{CryptoProvider, ring};
 use ws_transport::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use ws_transport::tls::rustls::server::{Acceptor as HelloReader, ServerConfig};
 use ws_transport::tls::rustls::version::{TLS12, TLS13};
 use ws_transport::tls::rustls::{
-    AlertDescription, Error, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
+    AlertDescription, CipherSuite, Error, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
 };
 use ws_transport::tls::{Acceptor, Backend, Connector, TlsError};
 
@@ -19,9 +19,17 @@ use crate::certs::{Authority, Leaf};
 use crate::{GOOD, acceptor, connector, pipe, shake_hands};
 
 fn client_config(authority: &Authority, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    client_config_of(ring::default_provider(), authority, versions)
+}
+
+fn client_config_of(
+    provider: CryptoProvider,
+    authority: &Authority,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der().into()).unwrap();
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
@@ -85,6 +93,43 @@ fn sessions_with_a_native_tls_server_are_resumed_until_its_certificate_is_exchan
     assert_eq!(session(&connector, &acceptor), (HandshakeKind::Resumed, ProtocolVersion::TLSv1_2));
     acceptor.replace(new.chain.as_bytes(), new.key.as_bytes()).unwrap();
     assert_eq!(session(&connector, &acceptor), (HandshakeKind::Full, ProtocolVersion::TLSv1_2));
+}
+
+/// The suite that a client offering these ones of ring's, in this order, and a server agree on.
+fn agreed(suites: &[CipherSuite], authority: &Authority, acceptor: &Acceptor) -> CipherSuite {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites = suites
+        .iter()
+        .map(|name| *provider.cipher_suites.iter().find(|suite| suite.suite() == *name).unwrap())
+        .collect();
+    let connector = Connector::from(Arc::new(client_config_of(provider, authority, &[&TLS13])));
+    let (client, server) = block_on(shake_hands(&connector, "localhost", acceptor, GOOD));
+    server.unwrap();
+    client.unwrap().rustls_state().unwrap().negotiated_cipher_suite().unwrap().suite()
+}
+
+#[test]
+fn cipher_suites_are_chosen_by_what_the_processors_are_fast_at() {
+    let [aes_128, aes_256, chacha20] = [
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    let authority = Authority::new("authority");
+    let acceptor = acceptor(Backend::Rustls, &authority.issue("localhost"));
+    for alone in [aes_128, aes_256, chacha20] {
+        assert_eq!(agreed(&[alone], &authority, &acceptor), alone);
+    }
+    // What a client without AES instructions says; a server without them does not ask.
+    assert_eq!(agreed(&[chacha20, aes_128, aes_256], &authority, &acceptor), chacha20);
+    // rustls' own order: a server with AES instructions follows it, one without does not.
+    assert_ne!(agreed(&[aes_256, aes_128, chacha20], &authority, &acceptor), aes_128);
+
+    let ours = connector(Backend::Rustls, &authority);
+    let (client, server) = block_on(shake_hands(&ours, "localhost", &acceptor, GOOD));
+    server.unwrap();
+    let suite = client.unwrap().rustls_state().unwrap().negotiated_cipher_suite().unwrap().suite();
+    assert!([aes_128, chacha20].contains(&suite), "{suite:?}");
 }
 
 #[test]
