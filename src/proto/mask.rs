@@ -35,7 +35,10 @@ impl Mask {
         let word = self.word();
         let len = payload.len();
         let (long, rest) = payload.as_chunks_mut::<LONG>();
-        long.iter_mut().for_each(|block| xor(block, word));
+        wide(
+            #[inline(always)]
+            || long.iter_mut().for_each(|block| xor(block, word)),
+        );
         let (short, tail) = rest.as_chunks_mut::<SHORT>();
         short.iter_mut().for_each(|block| xor(block, word));
         xor_tail(tail, word);
@@ -47,7 +50,10 @@ impl Mask {
         let word = self.word();
         let len = from.len().min(to.len());
         let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) else { return };
-        let (from, to) = copy_blocks::<LONG>(from, to, word);
+        let (from, to) = wide(
+            #[inline(always)]
+            || copy_blocks::<LONG>(from, to, word),
+        );
         if !from.is_empty() {
             copy_rest(from, to, word);
         }
@@ -62,7 +68,10 @@ impl Mask {
         // The gap between the two stays the same, so the walk is that of one window.
         let Some(gap) = from.checked_sub(to) else { return };
         let Some(area) = buf.get_mut(to..).and_then(|area| area.get_mut(..gap.saturating_add(len))) else { return };
-        let area = shift_blocks::<LONG>(area, gap, word);
+        let area = wide(
+            #[inline(always)]
+            || shift_blocks::<LONG>(area, gap, word),
+        );
         let area = shift_blocks::<SHORT>(area, gap, word);
         let left = area.len().saturating_sub(gap);
         area.copy_within(gap.min(area.len()).., 0);
@@ -83,6 +92,18 @@ impl Mask {
         let bits = u32::try_from(len & 3).unwrap_or_default().saturating_mul(8);
         self.key = u32::from_le_bytes(self.key).rotate_right(bits).to_le_bytes();
     }
+}
+
+/// Does the work with AVX2, vectors of 32 bytes, where the processor has it; else as compiled for all of its kind.
+///
+/// What it calls has to be inlined to be compiled twice.
+#[inline(always)]
+fn wide<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if let Some(avx2) = fearless_simd::Level::new().as_avx2() {
+        return fearless_simd::Simd::vectorize(avx2, work);
+    }
+    work()
 }
 
 /// Copies whole blocks and masks them on the way; gives what is left.
