@@ -157,7 +157,7 @@ impl Dialer {
         let mut io = match connector {
             Some(connector) => {
                 log::debug!("{addr}: connected, beginning TLS");
-                step(Phase::Tls, deadline, Box::pin(connector.connect(&addr.server_name(), tcp))).await?
+                step(Phase::Tls, deadline, Box::pin(connector.connect_unflushed(&addr.server_name(), tcp))).await?
             }
             None => MaybeTls::plain(tcp),
         };

@@ -91,7 +91,7 @@ impl Incoming {
             Some(acceptor) => {
                 log::debug!("{remote}: beginning TLS");
                 // Boxed, or every handshake without TLS would carry the room for it along.
-                step(Phase::Tls, deadline, Box::pin(acceptor.accept(tcp))).await?
+                step(Phase::Tls, deadline, Box::pin(acceptor.accept_unflushed(tcp))).await?
             }
             None => MaybeTls::plain(tcp),
         };

@@ -55,7 +55,7 @@ mod wire;
 
 use std::fmt;
 
-use futures_lite::{AsyncRead, AsyncWrite};
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 pub use builder::{ClientBuilder, ServerBuilder};
 pub use error::TlsError;
@@ -165,6 +165,14 @@ impl Connector {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        flushed(self.connect_unflushed(server_name, io).await?).await
+    }
+
+    /// As [`connect`](Self::connect), but the last messages of the handshake may wait for the first write, read or flush.
+    pub(crate) async fn connect_unflushed<IO>(&self, server_name: &str, io: IO) -> Result<MaybeTls<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         let name = ServerName::parse(server_name)?;
         log::debug!("TLS handshake with {} by {}", name.as_str(), self.backend());
         match &self.0 {
@@ -240,6 +248,14 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        flushed(self.accept_unflushed(io).await?).await
+    }
+
+    /// As [`accept`](Self::accept), but the last messages of the handshake may wait for the first write, read or flush.
+    pub(crate) async fn accept_unflushed<IO>(&self, io: IO) -> Result<MaybeTls<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         match &self.0 {
             AcceptorOf::Rustls(acceptor) => acceptor.accept(io).await.map(MaybeTls::over_rustls),
             AcceptorOf::Native(acceptor) => acceptor.accept(io).await.map(MaybeTls::over_native),
@@ -258,4 +274,9 @@ impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor").field("backend", &self.backend()).finish_non_exhaustive()
     }
+}
+
+async fn flushed<IO: AsyncRead + AsyncWrite + Unpin>(mut stream: MaybeTls<IO>) -> Result<MaybeTls<IO>, TlsError> {
+    stream.flush().await.map_err(TlsError::Handshake)?;
+    Ok(stream)
 }

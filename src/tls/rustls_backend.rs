@@ -3,6 +3,8 @@
 //! The provider is always passed explicitly: a process default may be missing, or be another one.
 
 mod suites;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, Read, Write};
@@ -11,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
 
+use futures_lite::future::poll_fn;
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::pki_types::pem::{Error as PemError, PemObject};
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName as PkiName};
@@ -66,8 +69,8 @@ impl Connector {
     {
         let invalid = |_| TlsError::InvalidName(name.as_str().to_owned());
         let name = PkiName::try_from(name.as_str().to_owned()).map_err(invalid)?;
-        let stream = self.0.connect(name, Wire::new(io)).await.map_err(TlsError::Handshake)?;
-        Stream::established(stream.into())
+        let stream = self.0.connect(name, Wire::holding(io)).into_fallible().await;
+        Stream::established(stream.map(Into::into)).await
     }
 }
 
@@ -231,8 +234,8 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(Wire::new(io)).await.map_err(TlsError::Handshake)?;
-        Stream::established(stream.into())
+        let stream = self.acceptor.accept(Wire::holding(io)).into_fallible().await;
+        Stream::established(stream.map(Into::into)).await
     }
 }
 
@@ -270,9 +273,21 @@ impl<IO> MaybeTls<IO> {
 pub(super) struct Stream<IO>(futures_rustls::TlsStream<Wire<IO>>);
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
-    fn established(mut stream: futures_rustls::TlsStream<Wire<IO>>) -> Result<Self, TlsError> {
-        stream.get_mut().0.established().map_err(TlsError::Handshake)?;
-        Ok(Stream(stream))
+    /// The session after its handshake, the last messages of which wait for what is sent next. Of one that has failed the
+    /// alert is sent, if the IO takes it at once.
+    async fn established(
+        handshake: Result<futures_rustls::TlsStream<Wire<IO>>, (io::Error, Wire<IO>)>,
+    ) -> Result<Self, TlsError> {
+        match handshake {
+            Ok(mut stream) => {
+                stream.get_mut().0.established().map_err(TlsError::Handshake)?;
+                Ok(Stream(stream))
+            }
+            Err((error, mut wire)) => {
+                poll_fn(|cx| Poll::Ready(_ = wire.poll_send(cx))).await;
+                Err(TlsError::Handshake(error))
+            }
+        }
     }
 
     /// Sends what rustls has queued, also an alert after a failure, which futures-rustls' flush would leave.
