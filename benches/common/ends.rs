@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use futures_rustls::pki_types::pem::PemObject;
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use futures_rustls::rustls::crypto::ring;
-use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, client::Resumption};
+use futures_rustls::rustls::crypto::{CryptoProvider, ring};
+use futures_rustls::rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, client::Resumption};
 use smol::Async;
 use ws_transport::multiaddr::{Multiaddr, Protocol};
 use ws_transport::tls::{Acceptor, Backend, Connector, MaybeTls};
@@ -67,12 +67,25 @@ pub struct RawRustls {
 pub type Rustls = futures_rustls::TlsStream<Async<TcpStream>>;
 
 impl RawRustls {
-    /// Set up as ours are: ring, TLS 1.3 and 1.2, tickets.
+    /// Set up as ours are: ring, TLS 1.3 and 1.2, a ticket, and the cipher suite that ours agree on.
     pub fn new(certificate: &Certificate, resume: bool) -> io::Result<Self> {
+        let mut provider = ring::default_provider();
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let mut raw = Self::by(provider, certificate, resume)?;
+        Arc::make_mut(&mut raw.server).send_tls13_tickets = 1;
+        Ok(raw)
+    }
+
+    /// Set up as rustls does it by itself: AES-256 first.
+    pub fn by_default(certificate: &Certificate) -> io::Result<Self> {
+        Self::by(ring::default_provider(), certificate, true)
+    }
+
+    fn by(provider: CryptoProvider, certificate: &Certificate, resume: bool) -> io::Result<Self> {
         let (chain, key) = certificate.der()?;
         let mut roots = RootCertStore::empty();
         roots.add(chain.clone()).map_err(io::Error::other)?;
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider);
         let mut client = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?

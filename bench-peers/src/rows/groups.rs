@@ -69,6 +69,8 @@ fn rustls() -> Vec<Row> {
     let mut rows = on_smol(RUSTLS, move || async { raw.ends().await.unwrap() });
     let ours = keep(Ours::wss(&certificate, Backend::Rustls));
     rows.insert(2, Row::new("ours", RUSTLS, &SMOL, move || ours.pair()));
+    let default = keep(RawRustls::by_default(&certificate).unwrap());
+    rows.push(Row::new("rustls-default", RUSTLS, &SMOL, move || async { default.pair().await.unwrap() }).raw());
     rows.push(libp2p("libp2p-websocket", RUSTLS, &SMOL, SmolTcp::default, Some(&certificate)));
 
     let tokio = keep(Runtime::tokio());
