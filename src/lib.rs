@@ -81,6 +81,7 @@ pub mod tls;
 mod to_ws_addr;
 #[cfg(feature = "upgrade")]
 pub mod upgrade;
+mod wide;
 
 pub use addr::{AddrError, DnsFamily, Host, WsAddr};
 pub use config::{StreamConfig, TextFrames};

@@ -1,5 +1,7 @@
 //! Masking (RFC 6455 §5.3): every byte is XORed with the byte of a four-byte key whose turn it is.
 
+use crate::wide::wide;
+
 /// Bytes masked per step of the long stretches; the compiler unrolls a step into vector instructions.
 ///
 /// The longer, the less a step's own bookkeeping weighs: per 16 KiB 3.9 thousand instructions at 64, 3.3 at 256.
@@ -92,18 +94,6 @@ impl Mask {
         let bits = u32::try_from(len & 3).unwrap_or_default().saturating_mul(8);
         self.key = u32::from_le_bytes(self.key).rotate_right(bits).to_le_bytes();
     }
-}
-
-/// Does the work with AVX2, vectors of 32 bytes, where the processor has it; else as compiled for all of its kind.
-///
-/// What it calls has to be inlined to be compiled twice.
-#[inline(always)]
-fn wide<R>(work: impl FnOnce() -> R) -> R {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if let Some(avx2) = fearless_simd::Level::new().as_avx2() {
-        return fearless_simd::Simd::vectorize(avx2, work);
-    }
-    work()
 }
 
 /// Copies whole blocks and masks them on the way; gives what is left.
