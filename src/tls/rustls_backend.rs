@@ -69,7 +69,7 @@ impl Connector {
     {
         let invalid = |_| TlsError::InvalidName(name.as_str().to_owned());
         let name = PkiName::try_from(name.as_str().to_owned()).map_err(invalid)?;
-        let stream = self.0.connect(name, Wire::holding(io)).into_fallible().await;
+        let stream = self.0.connect(name, Wire::new(io, true)).into_fallible().await;
         Stream::established(stream.map(Into::into)).await
     }
 }
@@ -234,7 +234,7 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(Wire::holding(io)).into_fallible().await;
+        let stream = self.acceptor.accept(Wire::new(io, true)).into_fallible().await;
         Stream::established(stream.map(Into::into)).await
     }
 }

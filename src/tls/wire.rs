@@ -14,7 +14,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 ///   does not try a flush again that was `Pending`, and OpenSSL takes one for a failure.)
 /// * A write that fails is not reported before what the peer has sent is read: there may be the alert that says why.
 ///
-/// One that [holds](Self::holding) sends nothing before it is read from. So the handshake's last messages stay here when it is
+/// One that [holds](Self::new) sends nothing before it is read from. So the handshake's last messages stay here when it is
 /// over, and leave together with what is written first: the client's `Finished` with its HTTP request, the server's
 /// session tickets with its answer. That is one packet less each way.
 #[derive(Debug)]
@@ -47,13 +47,9 @@ impl Beginning {
 }
 
 impl<IO> Wire<IO> {
-    pub(super) fn new(io: IO) -> Self {
-        Wire { io, unflushed: false, beginning: Some(Box::default()) }
-    }
-
-    /// One that holds back what is written until it is read from, or has more to send after the handshake.
-    pub(super) fn holding(io: IO) -> Self {
-        Wire { io, unflushed: false, beginning: Some(Box::new(Beginning { holds: true, ..Beginning::default() })) }
+    /// `holds`: whether what is written is held back until it is read from, or has more to send after the handshake.
+    pub(super) fn new(io: IO, holds: bool) -> Self {
+        Wire { io, unflushed: false, beginning: Some(Box::new(Beginning { holds, ..Beginning::default() })) }
     }
 
     pub(super) fn io(&self) -> &IO {
@@ -331,7 +327,7 @@ mod tests {
 
     /// A wire whose handshake is over but for `last`, which has not left.
     fn over(below: Below) -> Wire<Below> {
-        let mut wire = Wire::holding(below);
+        let mut wire = Wire::new(below, true);
         block_on(wire.write_all(b"last")).unwrap();
         block_on(wire.flush()).unwrap();
         wire.established().unwrap();
@@ -361,7 +357,7 @@ mod tests {
 
     #[test]
     fn reading_and_flushing_send_what_is_held() {
-        let mut wire = Wire::holding(Below { input: b"answer".to_vec(), ..Below::default() });
+        let mut wire = Wire::new(Below { input: b"answer".to_vec(), ..Below::default() }, true);
         block_on(wire.write_all(b"hello")).unwrap();
         block_on(wire.read_exact(&mut [0; 2])).unwrap();
         assert_eq!(wire.io.writes, [b"hello"]);

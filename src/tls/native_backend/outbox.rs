@@ -38,7 +38,7 @@ pub(super) struct Outbox<IO> {
 
 impl<IO> Outbox<IO> {
     pub(super) fn new(io: IO) -> Self {
-        Outbox { wire: Wire::new(io), stage: Stage::Handshaking, rest: Vec::new(), sent: 0, failed: None }
+        Outbox { wire: Wire::new(io, false), stage: Stage::Handshaking, rest: Vec::new(), sent: 0, failed: None }
     }
 
     pub(super) fn io(&self) -> &IO {
