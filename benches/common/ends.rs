@@ -9,6 +9,10 @@ use futures_rustls::pki_types::pem::PemObject;
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::crypto::{CryptoProvider, ring};
 use futures_rustls::rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, client::Resumption};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P384_SHA384,
+};
 use smol::Async;
 use ws_transport::multiaddr::{Multiaddr, Protocol};
 use ws_transport::tls::{Acceptor, Backend, Connector, MaybeTls};
@@ -19,22 +23,44 @@ use super::{Pair, buffered, try_both};
 /// The name in the certificate.
 pub const NAME: &str = "localhost";
 
-/// A throw-away certificate and its key, PEM.
+/// A throw-away certificate with its chain, its key and the root to trust, PEM.
 pub struct Certificate {
     pub chain: String,
     pub key: String,
+    pub root: String,
 }
 
 impl Certificate {
+    /// P-256, signed by itself.
     pub fn generate() -> Self {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
-        Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem() }
+        Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem(), root: made.cert.pem() }
     }
 
-    /// The two as rustls takes them.
-    pub fn der(&self) -> io::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
-        let chain = CertificateDer::from_pem_slice(self.chain.as_bytes()).map_err(io::Error::other)?;
-        Ok((chain, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(io::Error::other)?))
+    /// P-256, signed by an intermediate authority with P-384, as Let's Encrypt issues them; its root has P-384 too.
+    pub fn issued() -> Self {
+        let authority = || {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            (params, KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap())
+        };
+        let (params, key) = authority();
+        let root = CertifiedIssuer::self_signed(params, key).unwrap();
+        let (mut params, key) = authority();
+        params.distinguished_name.push(DnType::CommonName, "intermediate");
+        let intermediate = CertifiedIssuer::signed_by(params, key, &root).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new([NAME.to_owned()]).unwrap().signed_by(&key, &intermediate).unwrap();
+        let chain = leaf.pem() + &intermediate.pem();
+        Certificate { chain, key: key.serialize_pem(), root: root.pem() }
+    }
+
+    /// Chain and key as rustls takes them.
+    pub fn der(&self) -> io::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<_, _>>();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(io::Error::other)?;
+        Ok((chain.map_err(io::Error::other)?, key))
     }
 }
 
@@ -84,7 +110,8 @@ impl RawRustls {
     fn by(provider: CryptoProvider, certificate: &Certificate, resume: bool) -> io::Result<Self> {
         let (chain, key) = certificate.der()?;
         let mut roots = RootCertStore::empty();
-        roots.add(chain.clone()).map_err(io::Error::other)?;
+        let root = CertificateDer::from_pem_slice(certificate.root.as_bytes()).map_err(io::Error::other)?;
+        roots.add(root).map_err(io::Error::other)?;
         let provider = Arc::new(provider);
         let mut client = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -98,7 +125,7 @@ impl RawRustls {
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
+            .with_single_cert(chain, key)
             .map_err(io::Error::other)?;
         server.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
         Ok(RawRustls { listener: tcp_listener()?, client: Arc::new(client), server: Arc::new(server) })
@@ -236,5 +263,5 @@ pub fn dialer(certificate: &Certificate, backend: Backend) -> Dialer {
 }
 
 fn connector(certificate: &Certificate, backend: Backend) -> Connector {
-    Connector::builder().pem_roots(certificate.chain.as_str()).build_with(backend).unwrap()
+    Connector::builder().pem_roots(certificate.root.as_str()).build_with(backend).unwrap()
 }

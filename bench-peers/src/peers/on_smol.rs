@@ -98,7 +98,8 @@ impl Libp2p {
     {
         let tls = certificate.map(|certificate| {
             let (chain, key) = certificate.der().unwrap();
-            let (chain, key) = (tls::Certificate::new(chain.to_vec()), tls::PrivateKey::new(key.secret_der().to_vec()));
+            let (chain, key) =
+                (tls::Certificate::new(chain[0].to_vec()), tls::PrivateKey::new(key.secret_der().to_vec()));
             let mut builder = tls::Config::builder();
             builder.server(key, [chain.clone()]).unwrap().add_trust(&chain).unwrap();
             (builder, chain)

@@ -218,6 +218,16 @@ fn rustls_connecting() -> Vec<Row> {
     let dialer = keep(Dialer::new().with_tls(raw.client.clone().into()));
     rows.push(Row::new("ours", RUSTLS, &SMOL, move || async { boxed(wss.dialed_by(dialer).await) }));
 
+    // By a certificate such as most listeners on the internet have.
+    let by_issued = ["rustls-issued", "rustls"];
+    let issued = keep(Certificate::issued());
+    let raw_issued = keep(RawRustls::new(issued, false).unwrap());
+    rows.push(Row::new(by_issued[0], by_issued, &SMOL, move || async { raw_issued.pair().await.unwrap() }).raw());
+    let wss = keep(Ours::wss(issued, Backend::Rustls));
+    let dialer = keep(Dialer::new().with_tls(raw_issued.client.clone().into()));
+    rows.push(Row::new("ours-issued", by_issued, &SMOL, move || async { boxed(wss.dialed_by(dialer).await) }));
+    rows.push(Row::new("ours-issued-resumed", by_issued, &SMOL, move || wss.pair()));
+
     let libp2p_resumed = libp2p("libp2p-websocket-resumed", resumed, &SMOL, SmolTcp::default, Some(certificate));
     let transports = keep(Libp2p::new(&SMOL, SmolTcp::default, Some(certificate)));
     let libp2p = Row::new("libp2p-websocket", RUSTLS, &SMOL, || transports.pair());
