@@ -37,10 +37,12 @@ impl Mask {
         let word = self.word();
         let len = payload.len();
         let (long, rest) = payload.as_chunks_mut::<LONG>();
-        wide(
-            #[inline(always)]
-            || long.iter_mut().for_each(|block| xor(block, word)),
-        );
+        if !long.is_empty() {
+            wide(
+                #[inline(always)]
+                || long.iter_mut().for_each(|block| xor(block, word)),
+            );
+        }
         let (short, tail) = rest.as_chunks_mut::<SHORT>();
         short.iter_mut().for_each(|block| xor(block, word));
         xor_tail(tail, word);
@@ -51,11 +53,13 @@ impl Mask {
     pub fn copy(&mut self, from: &[u8], to: &mut [u8]) {
         let word = self.word();
         let len = from.len().min(to.len());
-        let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) else { return };
-        let (from, to) = wide(
-            #[inline(always)]
-            || copy_blocks::<LONG>(from, to, word),
-        );
+        let (Some(mut from), Some(mut to)) = (from.get(..len), to.get_mut(..len)) else { return };
+        if len >= LONG {
+            (from, to) = wide(
+                #[inline(always)]
+                || copy_blocks::<LONG>(from, to, word),
+            );
+        }
         if !from.is_empty() {
             copy_rest(from, to, word);
         }
@@ -69,11 +73,13 @@ impl Mask {
         let word = self.word();
         // The gap between the two stays the same, so the walk is that of one window.
         let Some(gap) = from.checked_sub(to) else { return };
-        let Some(area) = buf.get_mut(to..).and_then(|area| area.get_mut(..gap.saturating_add(len))) else { return };
-        let area = wide(
-            #[inline(always)]
-            || shift_blocks::<LONG>(area, gap, word),
-        );
+        let Some(mut area) = buf.get_mut(to..).and_then(|area| area.get_mut(..gap.saturating_add(len))) else { return };
+        if len >= LONG {
+            area = wide(
+                #[inline(always)]
+                || shift_blocks::<LONG>(area, gap, word),
+            );
+        }
         let area = shift_blocks::<SHORT>(area, gap, word);
         let left = area.len().saturating_sub(gap);
         area.copy_within(gap.min(area.len()).., 0);
