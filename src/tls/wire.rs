@@ -64,9 +64,13 @@ impl<IO> Wire<IO> {
     pub(super) fn established(&mut self) -> io::Result<()> {
         let Some(beginning) = &mut self.beginning else { return Ok(()) };
         beginning.over = true;
-        let failed = beginning.failed.take();
+        let failed = self.take_failure();
         self.forget_beginning();
         failed.map_or(Ok(()), Err)
+    }
+
+    fn take_failure(&mut self) -> Option<io::Error> {
+        self.beginning.as_mut()?.failed.take()
     }
 
     /// Lets go of the handshake, if it is over, nothing of it is left, and nobody has to be told of a failure.
@@ -106,6 +110,9 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
     }
 
     fn poll_send_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(failed) = self.take_failure() {
+            return Poll::Ready(Err(failed));
+        }
         while let Some(beginning) = &mut self.beginning
             && let rest @ [_, ..] = beginning.left()
         {
@@ -135,14 +142,14 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
 
     /// Writes after the handshake, what is left of it first and in one with the rest.
     fn poll_write_after(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(failed) = self.take_failure() {
+            return Poll::Ready(Err(failed));
+        }
         let len = total(bufs);
         loop {
             let written = match &mut self.beginning {
                 None => write_slices(&mut self.io, cx, bufs),
                 Some(beginning) => {
-                    if let Some(error) = beginning.failed.take() {
-                        return Poll::Ready(Err(error));
-                    }
                     let mut all = Vec::with_capacity(bufs.len().saturating_add(1));
                     all.push(IoSlice::new(beginning.left()));
                     all.extend_from_slice(bufs);
@@ -167,17 +174,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<IO> {
         // Pending leaves the same task's waker with the IO.
         _ = self.poll_send(cx)?;
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        let failed = self.beginning.as_mut().and_then(|beginning| beginning.failed.take());
-        match (read, failed) {
-            (Poll::Ready(Ok(read @ 1..)), Some(failed)) => {
-                if let Some(beginning) = &mut self.beginning {
-                    beginning.failed = Some(failed);
-                }
-                Poll::Ready(Ok(read))
-            }
-            (_, Some(failed)) => Poll::Ready(Err(failed)),
-            (read, None) => read,
+        if matches!(read, Poll::Ready(Ok(1..))) {
+            return read;
         }
+        self.take_failure().map_or(read, |failed| Poll::Ready(Err(failed)))
     }
 }
 
@@ -234,7 +234,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
     }
 }
 
-fn total(bufs: &[IoSlice<'_>]) -> usize {
+/// Bytes in all slices together.
+pub(super) fn total(bufs: &[IoSlice<'_>]) -> usize {
     bufs.iter().fold(0, |len: usize, buf| len.saturating_add(buf.len()))
 }
 
@@ -266,6 +267,8 @@ fn write_slices<IO: AsyncWrite + Unpin>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::VecDeque;
+
     use futures_lite::future::{block_on, poll_fn};
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
@@ -276,24 +279,21 @@ mod tests {
         room: Option<usize>,
         fails: bool,
         flushed: bool,
-        input: Vec<u8>,
+        input: VecDeque<u8>,
     }
 
     impl AsyncRead for Below {
-        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-            if self.input.is_empty() {
-                return Poll::Pending;
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            match self.input.is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(io::Read::read(&mut self.input, buf)),
             }
-            let mut input = &std::mem::take(&mut self.input)[..];
-            let read = ready!(Pin::new(&mut input).poll_read(cx, buf))?;
-            self.input = input.to_vec();
-            Poll::Ready(Ok(read))
         }
     }
 
     impl AsyncWrite for Below {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            self.as_mut().poll_write_vectored(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(buf)])
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
         }
 
         fn poll_write_vectored(
@@ -357,13 +357,13 @@ mod tests {
 
     #[test]
     fn reading_and_flushing_send_what_is_held() {
-        let mut wire = Wire::new(Below { input: b"answer".to_vec(), ..Below::default() }, true);
+        let mut wire = Wire::new(Below { input: VecDeque::from(*b"answer"), ..Below::default() }, true);
         block_on(wire.write_all(b"hello")).unwrap();
         block_on(wire.read_exact(&mut [0; 2])).unwrap();
         assert_eq!(wire.io.writes, [b"hello"]);
         assert!(wire.io.flushed);
 
-        let mut wire = over(Below { input: b"answer".to_vec(), ..Below::default() });
+        let mut wire = over(Below { input: VecDeque::from(*b"answer"), ..Below::default() });
         block_on(wire.read_exact(&mut [0; 2])).unwrap();
         assert_eq!(wire.io.writes, [b"last"]);
         assert!(wire.io.flushed && wire.beginning.is_none());
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_full_io_is_waited_for_by_writers_and_not_by_readers() {
-        let full = || Below { room: Some(0), input: b"answer".to_vec(), ..Below::default() };
+        let full = || Below { room: Some(0), input: VecDeque::from(*b"answer"), ..Below::default() };
         let mut wire = over(full());
         let written = poll_fn(|cx| Poll::Ready(Pin::new(&mut wire).poll_write(cx, b" words").is_pending()));
         assert!(block_on(written));
@@ -389,11 +389,15 @@ mod tests {
     #[test]
     fn a_failed_send_is_told_after_what_the_peer_has_said() {
         for shaking_hands in [true, false] {
-            let mut wire = over(Below { fails: true, input: b"alert".to_vec(), ..Below::default() });
+            let mut wire = over(Below { fails: true, input: VecDeque::from(*b"alert"), ..Below::default() });
             wire.beginning.as_mut().unwrap().over = !shaking_hands;
             assert_eq!(block_on(wire.read(&mut [0; 9])).unwrap(), 5);
             assert_eq!(block_on(wire.read(&mut [0; 9])).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         }
+        // Whoever asks first after a reader that was told nothing yet.
+        let mut wire = over(Below { fails: true, input: VecDeque::from(*b"alert"), ..Below::default() });
+        assert_eq!(block_on(wire.read(&mut [0; 9])).unwrap(), 5);
+        assert_eq!(block_on(wire.flush()).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         let mut wire = over(Below { fails: true, ..Below::default() });
         assert_eq!(block_on(wire.write(b"x")).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         let mut wire = over(Below { fails: true, ..Below::default() });
