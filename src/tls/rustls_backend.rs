@@ -7,13 +7,13 @@ mod suites;
 mod tests;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::ops::DerefMut;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
 
-use futures_lite::future::poll_fn;
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::pki_types::pem::{Error as PemError, PemObject};
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName as PkiName};

@@ -22,6 +22,7 @@ use self::outbox::{Outbox, Stage};
 use super::builder::Identity;
 use super::name::ServerName;
 use super::stream::Session;
+use super::wire::total;
 use super::{ALPN, AcceptorOf, Backend, ClientBuilder, ConnectorOf, ServerBuilder, TlsError};
 
 pub(super) const COMPILED_IN: bool = true;
@@ -312,8 +313,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
             return self.poll_write(cx, first);
         }
         ready!(self.outbox().poll_send(cx))?;
-        let total = bufs.iter().fold(0, |total: usize, buf| total.saturating_add(buf.len()));
-        let mut record = Vec::with_capacity(total.min(MAX_RECORD));
+        let mut record = Vec::with_capacity(total(bufs).min(MAX_RECORD));
         for buf in bufs {
             let room = MAX_RECORD.saturating_sub(record.len());
             record.extend_from_slice(buf.get(..room).unwrap_or(buf));
