@@ -1,12 +1,14 @@
 //! The listening side of the soak: one of each kind, and what is done there with a connection.
 
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use std::{array, io};
 
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{self, AddressFamily, SocketType};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Executor, Timer};
 use ws_transport::handshake::http::StatusCode;
@@ -67,8 +69,9 @@ pub(super) struct Site {
     pub(super) upgraded: Multiaddr,
     /// Takes connections and never says a word.
     pub(super) silent: Multiaddr,
-    /// Nobody listens there.
+    /// Nobody listens there: the port is bound, so that no other listener gets it.
     pub(super) closed: Multiaddr,
+    reserved: OwnedFd,
     pub(super) dialer: [Dialer; 3],
     pub(super) untrusting: [Dialer; 3],
     pub(super) client: Upgrader,
@@ -98,6 +101,7 @@ impl Site {
             upgraded: Multiaddr::empty(),
             silent: Multiaddr::empty(),
             closed: Multiaddr::empty(),
+            reserved: net::socket(AddressFamily::INET, SocketType::STREAM, None)?,
             dialer: dialers(authority.pem())?,
             untrusting: dialers(stranger.pem())?,
             client: Upgrader::new(&Keypair::generate_ed25519())?,
@@ -125,8 +129,8 @@ impl Site {
         let address = site.upgrade(&patient, Upgrader::new(&server)?.with_protocols(["/echo/1"]))?;
         site.upgraded = address.with(Protocol::P2p(server.public().to_peer_id()));
         site.silent = site.silence()?;
-        let gone = TcpListener::bind("127.0.0.1:0")?;
-        site.closed = address_of(gone.local_addr()?.port(), "ws")?;
+        net::bind(&site.reserved, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        site.closed = address_of(SocketAddr::try_from(net::getsockname(&site.reserved)?)?.port(), "ws")?;
         Ok(site)
     }
 
