@@ -17,6 +17,12 @@ use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 /// record of a few bytes besides.
 const DIRECT_WRITE: usize = 64 * 1024;
 
+/// What is in the buffer leaves before a direct write from so many bytes on, and together with it below: 16 KiB.
+///
+/// It makes a send, and a TLS record, of its own then. And what an IO leaves of a direct write waits in the buffer for the
+/// next one: with an IO that takes as much each time, as TLS does, that becomes more with every write, and has to be copied.
+const LEAVES_FIRST: usize = 16 * 1024;
+
 /// Most frames in one vectored write.
 const MAX_DIRECT_FRAMES: usize = 8;
 
@@ -128,11 +134,15 @@ impl Output {
         matches!(self.close, CloseState::Open) && self.encoder.extend(bytes)
     }
 
-    /// Whether so many bytes are better sent from where they are, once the buffer is empty.
-    ///
-    /// Not where a frame is open: it is better filled up than sent by itself.
+    /// Whether so many bytes are better sent from where they are.
     pub(super) fn prefers_direct(&self, len: usize) -> bool {
-        self.role == Role::Server && len >= DIRECT_WRITE && self.vectored && !self.encoder.is_open()
+        self.role == Role::Server && len >= DIRECT_WRITE && self.vectored
+    }
+
+    /// Whether what is in the buffer has to leave before a direct write; below that it leaves together with it.
+    pub(super) fn leaves_first(&mut self) -> bool {
+        self.encoder.seal();
+        self.owes_control() || self.encoder.output().len() >= LEAVES_FIRST
     }
 
     /// Sends what is buffered and frames from the caller's slice, and says how many bytes of the slice were taken.
@@ -177,14 +187,14 @@ impl Output {
                 Err(error) => return Poll::Ready(Err(self.fail(error))),
             };
             self.unflushed = true;
+            // An IO that takes the first slice alone does not do vectored writes: header and payload would cost it a
+            // record or a segment each.
+            self.vectored &= slices.first().is_none_or(|first| sent != first.len());
             let before = before.len();
             self.encoder.advance(sent);
             if sent > before {
                 break sent.saturating_sub(before);
             }
-            // An IO that takes the first slice alone does not do vectored writes: header and payload would cost it a
-            // record or a segment each.
-            self.vectored &= sent < before;
         };
         self.holds_data = true;
 
@@ -198,7 +208,6 @@ impl Output {
                 None => (header.get(sent..).unwrap_or_default(), *payload),
                 Some(sent) => (&[][..], payload.get(sent..).unwrap_or_default()),
             };
-            self.vectored &= sent != header.len();
             if !(header_rest.is_empty() && payload_rest.is_empty()) {
                 self.attach();
                 self.encoder.append(header_rest);

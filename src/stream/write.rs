@@ -110,8 +110,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
         let mut taken = 0;
         for round in 0..MAX_DRAINS_PER_POLL {
             let direct = self.output.prefers_direct(bytes.len());
-            // What is in the buffer leaves together with a direct write, but for a control frame that waits for room.
-            let drain = if direct { self.output.owes_control() } else { round > 0 && !self.output.is_drained() };
+            let drain = if direct { self.output.leaves_first() } else { round > 0 && !self.output.is_drained() };
             if drain && self.poll_send_and_watch(cx, false)?.is_pending() {
                 break;
             }
