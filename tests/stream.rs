@@ -383,43 +383,44 @@ fn what_is_left_of_a_large_write_leaves_together_with_the_next() {
     assert!(Sent::parse(Role::Server, wire).data == data.repeat(10));
 }
 
+/// Takes so many bytes at a time, and counts those that lie in the writer's own memory.
+struct Counting {
+    takes: usize,
+    data: std::ops::Range<*const u8>,
+    direct: usize,
+}
+impl AsyncRead for Counting {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+impl AsyncWrite for Counting {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut left = self.takes;
+        for buf in bufs {
+            let taken = buf.len().min(left);
+            self.direct += if self.data.contains(&buf.as_ptr()) { taken } else { 0 };
+            left -= taken;
+        }
+        Poll::Ready(Ok(self.takes - left))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 #[test]
 fn large_writes_of_a_server_are_not_copied_however_long_it_sends_and_whatever_the_io_takes() {
-    /// Takes so many bytes at a time, and counts those that lie in the writer's own memory.
-    struct Counting {
-        takes: usize,
-        data: std::ops::Range<*const u8>,
-        direct: usize,
-    }
-    impl AsyncRead for Counting {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-    }
-    impl AsyncWrite for Counting {
-        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-        }
-        fn poll_write_vectored(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bufs: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            let mut left = self.takes;
-            for buf in bufs {
-                let taken = buf.len().min(left);
-                self.direct += if self.data.contains(&buf.as_ptr()) { taken } else { 0 };
-                left -= taken;
-            }
-            Poll::Ready(Ok(self.takes - left))
-        }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
     // 64 KiB is what a TLS session takes, and what it leaves becomes 8 bytes more with each write. Of the last, the second
     // of two frames is never taken, and half is the most there can be.
     for (takes, least) in [(65_536, 80), (usize::MAX, 99), (100_000, 99), (48_000, 70), (32_772, 49)] {
@@ -434,6 +435,22 @@ fn large_writes_of_a_server_are_not_copied_however_long_it_sends_and_whatever_th
         });
         let direct = stream.get_ref().direct / (data.len() * 100);
         assert!(direct >= least, "{direct} % of the bytes, where the IO takes {takes} at a time");
+    }
+}
+
+#[test]
+fn an_io_that_takes_no_more_than_a_record_at_a_time_is_given_full_buffers() {
+    let data = pattern(65_536);
+    for takes in [4, 1000, 16_384] {
+        let io = Counting { takes, data: data.as_ptr_range(), direct: 0 };
+        let mut stream = WsStream::new(io, Role::Server, Vec::new(), StreamConfig::new());
+        block_on(async {
+            for _ in 0..10 {
+                stream.write_all(&data).await.unwrap();
+            }
+        });
+        let direct = stream.get_ref().direct;
+        assert!(direct <= 2 * takes, "{direct} bytes are not from the buffer, where the IO takes {takes} at a time");
     }
 }
 

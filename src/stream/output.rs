@@ -23,6 +23,9 @@ const DIRECT_WRITE: usize = 64 * 1024;
 /// next one: with an IO that takes as much each time, as TLS does, that becomes more with every write, and has to be copied.
 const LEAVES_FIRST: usize = 16 * 1024;
 
+/// The most that one TLS record carries, in bytes (RFC 8446 §5.1).
+const MAX_RECORD: usize = 16 * 1024;
+
 /// Most frames in one vectored write.
 const MAX_DIRECT_FRAMES: usize = 8;
 
@@ -34,8 +37,7 @@ pub(super) struct Output {
     size: usize,
     /// Whether the IO was given bytes since it was last flushed.
     unflushed: bool,
-    /// Whether the IO takes more than the first slice of a vectored write.
-    vectored: bool,
+    direct: Direct,
     /// Payload of the one Pong that is owed.
     pong: Option<Vec<u8>>,
     close: CloseState,
@@ -43,6 +45,32 @@ pub(super) struct Output {
     failure: Option<Failure>,
     /// Whether data was taken since all was last sent and flushed; after a failure, whether some is lost.
     holds_data: bool,
+}
+
+/// What an IO makes of direct writes, by the first two of them.
+///
+/// They pay where it takes much of one at a time, as a socket and rustls do. It may take the first slice alone, which is a
+/// header, or no more than a record, as OpenSSL's sessions do: then it is better given full buffers. A socket that is
+/// nearly full may look the same, hence two; and one that has taken much is not judged again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direct {
+    Untried,
+    /// The first one was taken in small part.
+    TriedOnce,
+    Pays,
+    DoesNotPay,
+}
+
+impl Direct {
+    /// After one of which the IO took so many bytes.
+    fn after(self, taken: usize) -> Self {
+        match self {
+            Direct::Untried | Direct::TriedOnce if taken > MAX_RECORD => Direct::Pays,
+            Direct::Untried => Direct::TriedOnce,
+            Direct::TriedOnce => Direct::DoesNotPay,
+            known => known,
+        }
+    }
 }
 
 /// How far the Close frame has come.
@@ -64,7 +92,7 @@ impl Output {
             role,
             size: config.write_buffer(),
             unflushed: false,
-            vectored: true,
+            direct: Direct::Untried,
             pong: None,
             close: CloseState::Open,
             failure: None,
@@ -136,7 +164,7 @@ impl Output {
 
     /// Whether so many bytes are better sent from where they are.
     pub(super) fn prefers_direct(&self, len: usize) -> bool {
-        self.role == Role::Server && len >= DIRECT_WRITE && self.vectored
+        self.role == Role::Server && len >= DIRECT_WRITE && self.direct != Direct::DoesNotPay
     }
 
     /// Whether what is in the buffer has to leave before a direct write; below that it leaves together with it.
@@ -187,9 +215,7 @@ impl Output {
                 Err(error) => return Poll::Ready(Err(self.fail(error))),
             };
             self.unflushed = true;
-            // An IO that takes the first slice alone does not do vectored writes: header and payload would cost it a
-            // record or a segment each.
-            self.vectored &= slices.first().is_none_or(|first| sent != first.len());
+            self.direct = self.direct.after(sent);
             let before = before.len();
             self.encoder.advance(sent);
             if sent > before {
