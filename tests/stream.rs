@@ -423,10 +423,20 @@ impl AsyncWrite for Counting {
 fn large_writes_of_a_server_are_not_copied_however_long_it_sends_and_whatever_the_io_takes() {
     // 64 KiB is what a TLS session takes, and what it leaves becomes 8 bytes more with each write. Of the last, the second
     // of two frames is never taken, and half is the most there can be.
-    for (takes, least) in [(65_536, 80), (usize::MAX, 99), (100_000, 99), (48_000, 70), (32_772, 49)] {
+    let usual = StreamConfig::new().write_buffer();
+    for (takes, buffer, least) in [
+        (65_536, usual, 80),
+        (usize::MAX, usual, 99),
+        (100_000, usual, 99),
+        (48_000, usual, 70),
+        (32_772, usual, 49),
+        // Eight frames of so little are less than a record, and all that a write can offer.
+        (usize::MAX, 1024, 90),
+    ] {
         let data = pattern(65_536);
         let io = Counting { takes, data: data.as_ptr_range(), direct: 0 };
-        let mut stream = WsStream::new(io, Role::Server, Vec::new(), StreamConfig::new());
+        let config = StreamConfig::new().with_write_buffer(buffer);
+        let mut stream = WsStream::new(io, Role::Server, Vec::new(), config);
         block_on(async {
             stream.write_all(b"a frame that is open when the first of them comes").await.unwrap();
             for _ in 0..10_000 {

@@ -11,7 +11,8 @@ use crate::config::StreamConfig;
 use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 
-/// Unmasked writes of at least this many bytes go out from the caller's slice, without a copy.
+/// Unmasked writes of at least this many bytes go out from the caller's slice, without a copy; of two buffers full, where
+/// that is less.
 ///
 /// Below, a frame and a send of their own cost more than the copy that lets them share one; over TLS each would end in a
 /// record of a few bytes besides.
@@ -62,10 +63,10 @@ enum Direct {
 }
 
 impl Direct {
-    /// After one of which the IO took so many bytes.
-    fn after(self, taken: usize) -> Self {
+    /// After one of so many bytes, of which the IO took these.
+    fn after(self, offered: usize, taken: usize) -> Self {
         match self {
-            Direct::Untried | Direct::TriedOnce if taken > MAX_RECORD => Direct::Pays,
+            Direct::Untried | Direct::TriedOnce if taken > MAX_RECORD || taken == offered => Direct::Pays,
             Direct::Untried => Direct::TriedOnce,
             Direct::TriedOnce => Direct::DoesNotPay,
             known => known,
@@ -164,7 +165,8 @@ impl Output {
 
     /// Whether so many bytes are better sent from where they are.
     pub(super) fn prefers_direct(&self, len: usize) -> bool {
-        self.role == Role::Server && len >= DIRECT_WRITE && self.direct != Direct::DoesNotPay
+        let least = DIRECT_WRITE.min(self.size.saturating_mul(2));
+        self.role == Role::Server && len >= least && self.direct != Direct::DoesNotPay
     }
 
     /// Whether what is in the buffer has to leave before a direct write; below that it leaves together with it.
@@ -215,7 +217,8 @@ impl Output {
                 Err(error) => return Poll::Ready(Err(self.fail(error))),
             };
             self.unflushed = true;
-            self.direct = self.direct.after(sent);
+            let offered = slices.iter().fold(0usize, |len, slice| len.saturating_add(slice.len()));
+            self.direct = self.direct.after(offered, sent);
             let before = before.len();
             self.encoder.advance(sent);
             if sent > before {
