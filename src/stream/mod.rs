@@ -125,6 +125,9 @@ impl<IO> WsStream<IO> {
         IO: Lend,
     {
         self.lending = Lending::of(&self.io);
+        if self.lending.is_some() {
+            self.output.fill_tls_records();
+        }
         self
     }
 

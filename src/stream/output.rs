@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::AsyncWrite;
 
 use super::fault::Failure;
-use crate::config::StreamConfig;
+use crate::config::{DIALERS_TLS_WRITE_BUFFER, StreamConfig};
 use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 
@@ -36,6 +36,8 @@ pub(super) struct Output {
     encoder: Encoder,
     role: Role,
     size: usize,
+    /// Whether nobody asked for that size.
+    default_size: bool,
     /// Whether the IO was given bytes since it was last flushed.
     unflushed: bool,
     direct: Direct,
@@ -92,12 +94,20 @@ impl Output {
             encoder: Encoder::new(role),
             role,
             size: config.write_buffer(),
+            default_size: config.has_default_write_buffer(),
             unflushed: false,
             direct: Direct::Untried,
             pong: None,
             close: CloseState::Open,
             failure: None,
             holds_data: false,
+        }
+    }
+
+    /// Fills as many TLS records as suits, over a session of rustls, which sends all records of a write in one.
+    pub(super) fn fill_tls_records(&mut self) {
+        if self.role == Role::Client && self.default_size {
+            self.size = DIALERS_TLS_WRITE_BUFFER;
         }
     }
 
@@ -352,4 +362,33 @@ impl Output {
 /// A masking key nobody can foresee (RFC 6455 §10.3): from a cryptographically strong generator, seeded by the system.
 fn masking_key() -> [u8; 4] {
     rand::random()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a write of 100,000 bytes fills.
+    fn filled(role: Role, config: StreamConfig) -> Vec<u8> {
+        let mut output = Output::new(role, &config);
+        output.fill_tls_records();
+        output.write(&[7; 100_000]);
+        output.encoder.seal();
+        output.encoder.output().to_vec()
+    }
+
+    #[test]
+    fn who_dials_over_rustls_fills_four_records_with_one_frame_unless_asked_for_less() {
+        let asked = StreamConfig::new().with_write_buffer(4096);
+        for (role, config, len) in [
+            (Role::Client, StreamConfig::new(), 4 * MAX_RECORD),
+            (Role::Client, asked, 4096),
+            (Role::Server, StreamConfig::new(), 2 * MAX_RECORD),
+            (Role::Server, asked, 4096),
+        ] {
+            let frame = filled(role, config);
+            assert_eq!(frame.len(), len, "{role:?}");
+            assert_eq!(frame[1] & 0x7f, 126, "a length of two bytes: some peers refuse longer frames");
+        }
+    }
 }
