@@ -335,41 +335,10 @@ fn an_io_without_vectored_writes_is_given_headers_and_payload_together() {
 
 #[test]
 fn what_is_left_of_a_large_write_leaves_together_with_the_next() {
-    /// Takes 64 KiB at a time, as a TLS session does, and keeps account.
-    #[derive(Default)]
-    struct Session {
-        wire: Vec<u8>,
-        taken: Vec<usize>,
-    }
-    impl AsyncRead for Session {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-    }
-    impl AsyncWrite for Session {
-        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-        }
-        fn poll_write_vectored(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bufs: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            let before = self.wire.len();
-            let bytes = bufs.iter().flat_map(|buf| buf.iter().copied()).take(65_536);
-            self.wire.extend(bytes);
-            let taken = self.wire.len() - before;
-            self.taken.push(taken);
-            Poll::Ready(Ok(taken))
-        }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-    let mut stream = WsStream::new(Session::default(), Role::Server, Vec::new(), StreamConfig::new());
+    let mut wire = Vec::new();
+    // 64 KiB at a time, as a TLS session does.
+    let io = Taker { takes: 65_536, taken: Vec::new(), see: |bytes: &[u8]| wire.extend_from_slice(bytes) };
+    let mut stream = WsStream::new(io, Role::Server, Vec::new(), StreamConfig::new());
     let data = pattern(65_536);
     block_on(async {
         for _ in 0..10 {
@@ -377,27 +346,31 @@ fn what_is_left_of_a_large_write_leaves_together_with_the_next() {
         }
         stream.flush().await.unwrap();
     });
-    let Session { wire, taken } = stream.get_ref();
+    let taken = stream.get_ref().taken.clone();
+    drop(stream);
     assert_eq!(taken.len(), 11, "one for each write, and what was left at last: {taken:?}");
     assert!(taken[..10].iter().all(|taken| *taken == 65_536), "{taken:?}");
-    assert!(Sent::parse(Role::Server, wire).data == data.repeat(10));
+    assert!(Sent::parse(Role::Server, &wire).data == data.repeat(10));
 }
 
-/// Takes so many bytes at a time, and counts those that lie in the writer's own memory.
-struct Counting {
+/// Takes so many bytes at a time, keeps account, and shows them where they lie.
+struct Taker<F> {
     takes: usize,
-    data: std::ops::Range<*const u8>,
-    direct: usize,
+    taken: Vec<usize>,
+    see: F,
 }
-impl AsyncRead for Counting {
+
+impl<F: Unpin> AsyncRead for Taker<F> {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
         Poll::Pending
     }
 }
-impl AsyncWrite for Counting {
+
+impl<F: FnMut(&[u8]) + Unpin> AsyncWrite for Taker<F> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
+
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -406,17 +379,37 @@ impl AsyncWrite for Counting {
         let mut left = self.takes;
         for buf in bufs {
             let taken = buf.len().min(left);
-            self.direct += if self.data.contains(&buf.as_ptr()) { taken } else { 0 };
+            (self.see)(&buf[..taken]);
             left -= taken;
         }
-        Poll::Ready(Ok(self.takes - left))
+        let taken = self.takes - left;
+        self.taken.push(taken);
+        Poll::Ready(Ok(taken))
     }
+
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+}
+
+/// How many bytes of these writes are sent from where they are, by a server to an IO that takes so many at a time.
+fn direct(takes: usize, config: StreamConfig, data: &[u8], writes: usize) -> usize {
+    let mut direct = 0;
+    let own = data.as_ptr_range();
+    let see = |bytes: &[u8]| direct += if own.contains(&bytes.as_ptr()) { bytes.len() } else { 0 };
+    let mut stream = WsStream::new(Taker { takes, taken: Vec::new(), see }, Role::Server, Vec::new(), config);
+    block_on(async {
+        stream.write_all(b"a frame that is open when the first of them comes").await.unwrap();
+        for _ in 0..writes {
+            stream.write_all(data).await.unwrap();
+        }
+    });
+    drop(stream);
+    direct
 }
 
 #[test]
@@ -434,17 +427,9 @@ fn large_writes_of_a_server_are_not_copied_however_long_it_sends_and_whatever_th
         (usize::MAX, 1024, 90),
     ] {
         let data = pattern(65_536);
-        let io = Counting { takes, data: data.as_ptr_range(), direct: 0 };
         let config = StreamConfig::new().with_write_buffer(buffer);
-        let mut stream = WsStream::new(io, Role::Server, Vec::new(), config);
-        block_on(async {
-            stream.write_all(b"a frame that is open when the first of them comes").await.unwrap();
-            for _ in 0..10_000 {
-                stream.write_all(&data).await.unwrap();
-            }
-        });
-        let direct = stream.get_ref().direct / (data.len() * 100);
-        assert!(direct >= least, "{direct} % of the bytes, where the IO takes {takes} at a time");
+        let percent = direct(takes, config, &data, 10_000) / (data.len() * 100);
+        assert!(percent >= least, "{percent} % of the bytes, where the IO takes {takes} at a time");
     }
 }
 
@@ -452,14 +437,7 @@ fn large_writes_of_a_server_are_not_copied_however_long_it_sends_and_whatever_th
 fn an_io_that_takes_no_more_than_a_record_at_a_time_is_given_full_buffers() {
     let data = pattern(65_536);
     for takes in [4, 1000, 16_384] {
-        let io = Counting { takes, data: data.as_ptr_range(), direct: 0 };
-        let mut stream = WsStream::new(io, Role::Server, Vec::new(), StreamConfig::new());
-        block_on(async {
-            for _ in 0..10 {
-                stream.write_all(&data).await.unwrap();
-            }
-        });
-        let direct = stream.get_ref().direct;
+        let direct = direct(takes, StreamConfig::new(), &data, 10);
         assert!(direct <= 2 * takes, "{direct} bytes are not from the buffer, where the IO takes {takes} at a time");
     }
 }
