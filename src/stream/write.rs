@@ -180,15 +180,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<IO> {
         this.output.check_open()?;
         let mut taken = 0;
         for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
-            match this.poll_take(cx, buf)? {
-                Poll::Ready(len) => {
+            match this.poll_take(cx, buf) {
+                Poll::Ready(Ok(len)) => {
                     taken += len;
                     if len < buf.len() {
                         break;
                     }
                 }
-                Poll::Pending if taken == 0 => return Poll::Pending,
-                Poll::Pending => break,
+                // What was taken is told first; an error comes again with the next write.
+                _ if taken > 0 => break,
+                nothing => return nothing,
             }
         }
         if taken > 0 && !this.coalesce {
