@@ -430,11 +430,15 @@ fn accepted_connections_have_nodelay_and_keepalive_only_if_asked_for() {
     for (options, keepalive) in
         [(ListenOptions::new(), false), (ListenOptions::new().with_keepalive(ws_transport::KeepAlive::new()), true)]
     {
-        let (listener, addr) = listen_v4(&options);
-        connect(addr).write_all(REQUEST).unwrap();
-        let connection = block_on(async { listener.accept().await.unwrap().await }).unwrap();
-        let socket = connection.get_ref().get_ref().get_ref();
-        assert!(socket.nodelay().unwrap());
-        assert_eq!(sockopt::socket_keepalive(socket).unwrap(), keepalive);
+        let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = bound.local_addr().unwrap();
+        let of_theirs = (options.listen(bound, "/ip4/127.0.0.1/tcp/0/ws").unwrap(), addr);
+        for (listener, addr) in [listen_v4(&options), of_theirs] {
+            connect(addr).write_all(REQUEST).unwrap();
+            let connection = block_on(async { listener.accept().await.unwrap().await }).unwrap();
+            let socket = connection.get_ref().get_ref().get_ref();
+            assert!(socket.nodelay().unwrap());
+            assert_eq!(sockopt::socket_keepalive(socket).unwrap(), keepalive);
+        }
     }
 }

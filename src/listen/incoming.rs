@@ -39,10 +39,7 @@ pub struct Incoming {
 impl Incoming {
     /// A connection accepted just now.
     pub(super) fn new(tcp: Tcp, remote: SocketAddr, shared: Arc<Shared>) -> Self {
-        // Both fail on a connection that is gone already only, and reading will tell.
-        if let Err(error) = tcp.get_ref().set_nodelay(true) {
-            log::debug!("{remote}: TCP_NODELAY: {error}");
-        }
+        // It fails on a connection that is gone already only, and reading will tell.
         if let Some(Err(error)) = shared.keepalive.map(|keepalive| keepalive.apply(tcp.get_ref())) {
             log::debug!("{remote}: keepalive: {error}");
         }

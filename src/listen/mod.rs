@@ -23,7 +23,6 @@ use multiaddr::Multiaddr;
 use crate::addr::{Host, WsAddr};
 use crate::error::{Error, Phase};
 use crate::sleep::Sleep;
-use crate::tcp::Tcp;
 use crate::to_ws_addr::ToWsAddr;
 use options::Shared;
 use pause::Pause;
@@ -91,6 +90,7 @@ impl Listener {
     fn new(sockets: Vec<TcpListener>, addr: WsAddr, shared: Arc<Shared>) -> Result<Self, Error> {
         let listen = |error| Error::new(Phase::Listen, error);
         let sockets: Vec<_> = sockets.into_iter().map(Async::new).collect::<io::Result<_>>().map_err(listen)?;
+        sockets.iter().try_for_each(|socket| socket::prepare(socket.get_ref())).map_err(listen)?;
         let port = match sockets.first() {
             Some(socket) => socket.get_ref().local_addr().map_err(listen)?.port(),
             None => addr.port(),
@@ -193,8 +193,7 @@ impl Listener {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.sockets.len().max(1);
         let (later, first) = self.sockets.split_at(turn);
         for socket in first.iter().chain(later) {
-            let accepted = socket.get_ref().accept().and_then(|(tcp, remote)| Ok((Tcp::new(tcp)?, remote)));
-            let error = match accepted {
+            let error = match socket::accept(socket) {
                 Ok((tcp, remote)) => {
                     self.pause.end();
                     log::debug!("{}: accepted {remote}", self.addr);

@@ -1,7 +1,13 @@
 //! Listening sockets: how they are made, and what their errors mean.
 
 use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::net::TcpStream;
 use std::net::{SocketAddr, TcpListener};
+
+use async_io::Async;
+
+use crate::tcp::Tcp;
 
 /// Ports tried when the system's choice for one address of a name is taken on another.
 const PORT_ATTEMPTS: usize = 16;
@@ -71,6 +77,39 @@ fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 #[cfg(not(unix))]
 fn bind(addr: SocketAddr, _backlog: u32) -> io::Result<TcpListener> {
     TcpListener::bind(addr)
+}
+
+/// Makes a listening socket ready for [`accept`].
+///
+/// On Linux connections inherit TCP_NODELAY from it, which spares a system call for each.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_tcp_nodelay(listener, true)?)
+}
+
+/// Takes a connection out of the queue: in non-blocking mode, not inherited by child processes, TCP_NODELAY set.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn accept(listener: &Async<TcpListener>) -> io::Result<(Tcp, SocketAddr)> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+
+    let (socket, remote) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let remote = remote.ok_or(io::ErrorKind::ConnectionAborted)?.try_into()?;
+    Ok((Async::new_nonblocking(TcpStream::from(socket))?.into(), remote))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn prepare(_listener: &TcpListener) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn accept(listener: &Async<TcpListener>) -> io::Result<(Tcp, SocketAddr)> {
+    let (socket, remote) = listener.get_ref().accept()?;
+    // It fails on a connection that is gone already only, and reading will tell.
+    if let Err(error) = socket.set_nodelay(true) {
+        log::debug!("{remote}: TCP_NODELAY: {error}");
+    }
+    Ok((Tcp::new(socket)?, remote))
 }
 
 /// Whether a socket bound to `::` takes IPv4 connections as well; those bound here do not.
