@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
@@ -28,10 +29,12 @@ const DRAIN_READS_PER_POLL: u32 = 64;
 ///            |            |  `-> Discarding -----^      (after a violation)
 ///            `------------`-> Failed                    (the IO's error, or TimedOut)
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) enum Closing {
-    #[default]
-    Open,
+    Open {
+        /// Longest time that sending may take.
+        timeout: Duration,
+    },
     /// Boxed: a connection is closed once, and is idle for much longer.
     Running(Box<Running>),
     Done,
@@ -42,6 +45,7 @@ pub(super) enum Closing {
 #[derive(Debug)]
 pub(super) struct Running {
     step: Step,
+    timeout: Duration,
     timer: Sleep,
     /// Whether the Close is all that is to be sent: then a peer that is gone already is no loss.
     nothing_unsent: bool,
@@ -59,21 +63,23 @@ enum Step {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     pub(super) fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Closing::Open = self.closing {
-            let nothing_unsent = !self.output.holds_data();
+        if let Closing::Open { timeout } = self.state.closing {
+            let nothing_unsent = !self.state.output.holds_data();
             self.owe_close(CloseCode::NORMAL.into());
-            let timer = Sleep::after(self.close_timeout);
-            self.closing = Closing::Running(Box::new(Running { step: Step::Sending, timer, nothing_unsent }));
+            let (step, timer) = (Step::Sending, Sleep::after(timeout));
+            self.state.closing = Closing::Running(Box::new(Running { step, timeout, timer, nothing_unsent }));
         }
         loop {
-            let step = match &self.closing {
+            let step = match &self.state.closing {
                 Closing::Running(running) => running.step,
-                Closing::Open | Closing::Done => return Poll::Ready(Ok(())),
-                Closing::Failed => return Poll::Ready(self.output.check_io()),
+                Closing::Open { .. } | Closing::Done => return Poll::Ready(Ok(())),
+                Closing::Failed => return Poll::Ready(self.state.output.check_io()),
             };
             let polled = match step {
                 Step::Sending => self.poll_send(cx, true),
-                Step::ShuttingDown => Pin::new(&mut self.io).poll_close(cx).map_err(|error| self.output.fail(error)),
+                Step::ShuttingDown => {
+                    Pin::new(&mut self.io).poll_close(cx).map_err(|error| self.state.output.fail(error))
+                }
                 Step::Discarding(left) => self.poll_discard(cx, left).map(Ok),
             };
             match polled {
@@ -85,46 +91,47 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     }
 
     fn next_step(&mut self, done: Step) {
-        let Closing::Running(running) = &mut self.closing else { return };
+        let Closing::Running(running) = &mut self.state.closing else { return };
         match done {
             Step::Sending => {
                 running.step = Step::ShuttingDown;
                 running.nothing_unsent = true;
             }
-            Step::ShuttingDown if matches!(self.input.end(), Some(ReadEnd::Violated(_))) => {
+            Step::ShuttingDown if matches!(self.state.input.end(), Some(ReadEnd::Violated(_))) => {
                 running.step = Step::Discarding(DRAIN_BYTES);
-                running.timer = Sleep::after(DRAIN_TIME.min(self.close_timeout));
+                running.timer = Sleep::after(DRAIN_TIME.min(running.timeout));
             }
-            Step::ShuttingDown | Step::Discarding(_) => self.closing = Closing::Done,
+            Step::ShuttingDown | Step::Discarding(_) => self.state.closing = Closing::Done,
         }
     }
 
     /// The peer may have gone after its own end of the stream: that is an error only if it missed data.
     fn close_failed(&mut self, error: io::Error) -> io::Result<()> {
-        let harmless = matches!(&self.closing, Closing::Running(running) if running.nothing_unsent)
-            && self.output.is_disconnected();
+        let harmless = matches!(&self.state.closing, Closing::Running(running) if running.nothing_unsent)
+            && self.state.output.is_disconnected();
         if harmless {
-            self.closing = Closing::Done;
+            self.state.closing = Closing::Done;
             return Ok(());
         }
-        self.closing = Closing::Failed;
+        self.state.closing = Closing::Failed;
         Err(error)
     }
 
     fn poll_close_timeout(&mut self, cx: &mut Context<'_>, step: Step) -> Poll<io::Result<()>> {
-        let Closing::Running(running) = &mut self.closing else { return Poll::Pending };
+        let Closing::Running(running) = &mut self.state.closing else { return Poll::Pending };
         if Pin::new(&mut running.timer).poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.wakers.unpark_writer();
+        self.state.wakers.unpark_writer();
         if let Step::Discarding(_) = step {
-            self.closing = Closing::Done;
+            self.state.closing = Closing::Done;
             return Poll::Ready(Ok(()));
         }
+        let after = running.timeout;
         // The kernel sends what it has and then a FIN; it is asked once and not waited for.
         let _ = Pin::new(&mut self.io).poll_close(cx);
-        self.closing = Closing::Failed;
-        Poll::Ready(Err(self.output.fail(TimedOut { after: self.close_timeout }.into())))
+        self.state.closing = Closing::Failed;
+        Poll::Ready(Err(self.state.output.fail(TimedOut { after }.into())))
     }
 
     /// Reads and throws away until the end, an error, or so many bytes.
@@ -144,7 +151,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
             }
         };
         pool::give(buf);
-        if let Closing::Running(running) = &mut self.closing {
+        if let Closing::Running(running) = &mut self.state.closing {
             running.step = Step::Discarding(left);
         }
         polled

@@ -81,6 +81,14 @@ const MAX_FRAMES_PER_POLL: u32 = 64;
 /// ```
 pub struct WsStream<IO> {
     io: IO,
+    /// Behind a pointer: a connection is moved by every future that gives it on, and this is most of it.
+    state: Box<State>,
+    /// How to read without a copy, if the IO can be read so.
+    lending: Option<Lending<IO>>,
+}
+
+/// What a stream knows, its IO aside.
+struct State {
     input: Input,
     output: Output,
     wakers: Wakers,
@@ -91,11 +99,8 @@ pub struct WsStream<IO> {
     /// Drains and flushes since the input was last polled.
     quiet: u8,
     coalesce: bool,
-    close_timeout: std::time::Duration,
     closing: Closing,
     closed: Option<Box<Closed>>,
-    /// How to read without a copy, if the IO can be read so.
-    lending: Option<Lending<IO>>,
 }
 
 impl<IO> WsStream<IO> {
@@ -103,8 +108,7 @@ impl<IO> WsStream<IO> {
     ///
     /// [`handshake::client`](crate::handshake::client) and [`handshake::server`](crate::handshake::server) call this.
     pub fn new(io: IO, role: Role, early: Vec<u8>, config: StreamConfig) -> Self {
-        WsStream {
-            io,
+        let state = State {
             input: Input::new(role, early, &config),
             output: Output::new(role, &config),
             wakers: Wakers::default(),
@@ -112,11 +116,10 @@ impl<IO> WsStream<IO> {
             writer_watches: false,
             quiet: 0,
             coalesce: config.coalescing(),
-            close_timeout: config.close_timeout(),
-            closing: Closing::default(),
+            closing: Closing::Open { timeout: config.close_timeout() },
             closed: None,
-            lending: None,
-        }
+        };
+        WsStream { io, state: Box::new(state), lending: None }
     }
 
     /// Reads from memory of the IO's own, if it lends that.
@@ -126,7 +129,7 @@ impl<IO> WsStream<IO> {
     {
         self.lending = Lending::of(&self.io);
         if self.lending.is_some() {
-            self.output.fill_tls_records();
+            self.state.output.fill_tls_records();
         }
         self
     }
@@ -145,13 +148,13 @@ impl<IO> WsStream<IO> {
     ///
     /// The peer's Close is noticed when a read (or a write that looks for Pings) comes to it.
     pub fn closed(&self) -> Option<&Closed> {
-        self.closed.as_deref()
+        self.state.closed.as_deref()
     }
 
     /// Owes the peer a Close, and notes that this end closed first, unless a Close was owed or sent before.
     fn owe_close(&mut self, frame: CloseFrame) {
-        if self.output.owe_close(Some(&frame)) {
-            self.closed.get_or_insert_with(|| Box::new(Closed::new(Initiator::Local, Some(frame))));
+        if self.state.output.owe_close(Some(&frame)) {
+            self.state.closed.get_or_insert_with(|| Box::new(Closed::new(Initiator::Local, Some(frame))));
         }
     }
 }
@@ -176,9 +179,9 @@ impl<IO: fmt::Debug> fmt::Debug for WsStream<IO> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsStream")
             .field("io", &self.io)
-            .field("input", &self.input)
-            .field("output", &self.output)
-            .field("closed", &self.closed)
+            .field("input", &self.state.input)
+            .field("output", &self.state.output)
+            .field("closed", &self.state.closed)
             .finish_non_exhaustive()
     }
 }

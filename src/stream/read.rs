@@ -17,14 +17,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     fn poll_receive(&mut self, cx: &mut Context<'_>, mut direct: Option<&mut [u8]>) -> Poll<io::Result<usize>> {
         let mut budget = MAX_FRAMES_PER_POLL;
         loop {
-            if self.input.has_raw() && self.input.plain().is_empty() {
-                self.input.deframe(&mut budget);
+            if self.state.input.has_raw() && self.state.input.plain().is_empty() {
+                self.state.input.deframe(&mut budget);
                 self.after_input(cx);
             }
-            if !self.input.plain().is_empty() {
-                return Poll::Ready(Ok(self.input.plain().len()));
+            if !self.state.input.plain().is_empty() {
+                return Poll::Ready(Ok(self.state.input.plain().len()));
             }
-            if let Some(end) = self.input.end() {
+            if let Some(end) = self.state.input.end() {
                 return Poll::Ready(end.result().map(|()| 0));
             }
             if budget == 0 {
@@ -33,12 +33,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                 return Poll::Pending;
             }
 
-            self.quiet = 0;
-            self.writer_watches = false;
+            self.state.quiet = 0;
+            self.state.writer_watches = false;
             let received = match (&mut direct, &self.lending) {
-                (Some(slice), Some(lending)) => self.input.poll_lent(&mut self.io, lending, cx, slice, &mut budget),
-                (Some(slice), None) => self.input.poll_direct(&mut self.io, cx, slice, &mut budget),
-                (None, _) => self.input.poll_fill(&mut self.io, cx, &mut budget).map_ok(|len| (len > 0).then_some(0)),
+                (Some(slice), Some(lending)) => {
+                    self.state.input.poll_lent(&mut self.io, lending, cx, slice, &mut budget)
+                }
+                (Some(slice), None) => self.state.input.poll_direct(&mut self.io, cx, slice, &mut budget),
+                (None, _) => {
+                    self.state.input.poll_fill(&mut self.io, cx, &mut budget).map_ok(|len| (len > 0).then_some(0))
+                }
             };
             match received {
                 Poll::Ready(Ok(Some(len))) => {
@@ -47,10 +51,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                         return Poll::Ready(Ok(len));
                     }
                 }
-                Poll::Ready(Ok(None)) => self.input.finish_read(None),
-                Poll::Ready(Err(error)) => self.input.finish_read(Some(error)),
+                Poll::Ready(Ok(None)) => self.state.input.finish_read(None),
+                Poll::Ready(Err(error)) => self.state.input.finish_read(Some(error)),
                 Poll::Pending => {
-                    self.wakers.park_reader(cx);
+                    self.state.wakers.park_reader(cx);
                     self.send_as_reader(cx);
                     return Poll::Pending;
                 }
@@ -61,28 +65,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     /// Draws the consequences of what was received, and sends a reply at once as far as the IO takes it.
     fn after_input(&mut self, cx: &mut Context<'_>) {
         self.settle_input();
-        if self.output.owes_control() {
+        if self.state.output.owes_control() {
             self.send_as_reader(cx);
         }
     }
 
     /// Turns Pings, Closes and violations that were received into what is owed to the peer.
     pub(super) fn settle_input(&mut self) {
-        if let Some(payload) = self.input.take_pong() {
-            self.output.owe_pong(payload);
+        if let Some(payload) = self.state.input.take_pong() {
+            self.state.output.owe_pong(payload);
         }
-        if let Some(frame) = self.input.take_close() {
+        if let Some(frame) = self.state.input.take_close() {
             // RFC 6455 §5.5.1: the answer to a Close is a Close with the same code.
             let echo = frame.as_ref().map(|frame| CloseFrame::from(frame.code()));
-            let first = self.output.owe_close(echo.as_ref());
+            let first = self.state.output.owe_close(echo.as_ref());
             let closed = Closed::new(Initiator::Remote, frame);
-            self.input.finish(match closed.is_clean() || !first {
+            self.state.input.finish(match closed.is_clean() || !first {
                 true => ReadEnd::Closed,
                 false => ReadEnd::Aborted(closed.clone()),
             });
-            self.closed.get_or_insert_with(|| Box::new(closed));
+            self.state.closed.get_or_insert_with(|| Box::new(closed));
         }
-        if let Some(ReadEnd::Violated(violation)) = self.input.end() {
+        if let Some(ReadEnd::Violated(violation)) = self.state.input.end() {
             let code = violation.close_code();
             self.owe_close(code.into());
         }
@@ -90,20 +94,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
 
     /// Sends what is buffered on behalf of a reader; errors are left for the writer to find.
     fn send_as_reader(&mut self, cx: &mut Context<'_>) {
-        if self.output.is_idle() {
-            self.reader_sends = false;
+        if self.state.output.is_idle() {
+            self.state.reader_sends = false;
             return;
         }
-        let sent = if self.wakers.other_writer_waits(cx) {
-            self.wakers.park_reader(cx);
-            let both = self.wakers.both();
-            self.output.poll_flush(&mut self.io, &mut Context::from_waker(&both))
+        let sent = if self.state.wakers.other_writer_waits(cx) {
+            self.state.wakers.park_reader(cx);
+            let both = self.state.wakers.both();
+            self.state.output.poll_flush(&mut self.io, &mut Context::from_waker(&both))
         } else {
-            self.output.poll_flush(&mut self.io, cx)
+            self.state.output.poll_flush(&mut self.io, cx)
         };
-        self.reader_sends = sent.is_pending();
+        self.state.reader_sends = sent.is_pending();
         if sent.is_ready() {
-            self.wakers.wake_writer();
+            self.state.wakers.wake_writer();
         }
     }
 }
@@ -113,11 +117,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<IO> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let direct = (self.lending.is_some() || buf.len() >= self.input.direct_read()).then_some(&mut *buf);
+        let direct = (self.lending.is_some() || buf.len() >= self.state.input.direct_read()).then_some(&mut *buf);
         let received = ready!(self.poll_receive(cx, direct));
-        self.wakers.unpark_reader();
+        self.state.wakers.unpark_reader();
         let len = received?;
-        let plain = self.input.plain();
+        let plain = self.state.input.plain();
         if plain.is_empty() {
             return Poll::Ready(Ok(len));
         }
@@ -125,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<IO> {
         if let (Some(to), Some(from)) = (buf.get_mut(..len), plain.get(..len)) {
             to.copy_from_slice(from);
         }
-        self.input.consume(len);
+        self.state.input.consume(len);
         Poll::Ready(Ok(len))
     }
 }
@@ -134,12 +138,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for WsStream<IO> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         let received = ready!(this.poll_receive(cx, None));
-        this.wakers.unpark_reader();
+        this.state.wakers.unpark_reader();
         received?;
-        Poll::Ready(Ok(this.input.plain()))
+        Poll::Ready(Ok(this.state.input.plain()))
     }
 
     fn consume(mut self: Pin<&mut Self>, len: usize) {
-        self.input.consume(len);
+        self.state.input.consume(len);
     }
 }

@@ -22,20 +22,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
         cx: &mut Context<'_>,
         send: impl FnOnce(&mut Output, &mut IO, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let sent = if self.reader_sends && self.wakers.other_reader_waits(cx) {
-            self.wakers.park_writer(cx);
-            let both = self.wakers.both();
-            send(&mut self.output, &mut self.io, &mut Context::from_waker(&both))
+        let sent = if self.state.reader_sends && self.state.wakers.other_reader_waits(cx) {
+            self.state.wakers.park_writer(cx);
+            let both = self.state.wakers.both();
+            send(&mut self.state.output, &mut self.io, &mut Context::from_waker(&both))
         } else {
-            send(&mut self.output, &mut self.io, cx)
+            send(&mut self.state.output, &mut self.io, cx)
         };
         match sent {
             Poll::Ready(_) => {
-                self.wakers.unpark_writer();
-                self.reader_sends &= !self.output.is_idle();
-                self.quiet = self.quiet.saturating_add(1);
+                self.state.wakers.unpark_writer();
+                self.state.reader_sends &= !self.state.output.is_idle();
+                self.state.quiet = self.state.quiet.saturating_add(1);
             }
-            Poll::Pending => self.wakers.park_writer(cx),
+            Poll::Pending => self.state.wakers.park_writer(cx),
         }
         sent
     }
@@ -50,26 +50,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     /// Once the IO has nothing more to give, this costs one look at a flag until it has. What is received stays in the
     /// input's buffer; when that is full of unread data, nothing more is looked at.
     fn watch_input(&mut self, cx: &mut Context<'_>) {
-        if self.writer_watches {
-            self.wakers.refresh();
-            if !self.wakers.has_fired() {
+        if self.state.writer_watches {
+            self.state.wakers.refresh();
+            if !self.state.wakers.has_fired() {
                 return;
             }
-            self.writer_watches = false;
+            self.state.writer_watches = false;
         }
         let mut budget = MAX_FRAMES_PER_POLL;
-        while self.input.end().is_none() {
-            if self.input.has_raw() {
-                self.input.deframe(&mut budget);
-            } else if self.input.has_room() {
-                let both = self.wakers.both_afresh();
+        while self.state.input.end().is_none() {
+            if self.state.input.has_raw() {
+                self.state.input.deframe(&mut budget);
+            } else if self.state.input.has_room() {
+                let both = self.state.wakers.both_afresh();
                 let mut both = Context::from_waker(&both);
-                match self.input.poll_fill(&mut self.io, &mut both, &mut budget) {
-                    Poll::Ready(Ok(0)) => self.input.finish_read(None),
+                match self.state.input.poll_fill(&mut self.io, &mut both, &mut budget) {
+                    Poll::Ready(Ok(0)) => self.state.input.finish_read(None),
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(error)) => self.input.finish_read(Some(error)),
+                    Poll::Ready(Err(error)) => self.state.input.finish_read(Some(error)),
                     Poll::Pending => {
-                        self.writer_watches = true;
+                        self.state.writer_watches = true;
                         return;
                     }
                 }
@@ -77,8 +77,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                 return;
             }
             self.settle_input();
-            if self.input.end().is_some() || !self.input.plain().is_empty() {
-                self.wakers.wake_reader();
+            if self.state.input.end().is_some() || !self.state.input.plain().is_empty() {
+                self.state.wakers.wake_reader();
             }
             if budget == 0 {
                 cx.waker().wake_by_ref();
@@ -98,9 +98,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
 
     /// Looks at the input if nobody has for a while, or if the writer has to wait; says whether that calls for a reply.
     fn watch_if_quiet(&mut self, cx: &mut Context<'_>, waits: bool) -> bool {
-        if waits || self.quiet >= QUIET_DRAINS {
+        if waits || self.state.quiet >= QUIET_DRAINS {
             self.watch_input(cx);
-            return self.output.owes_control();
+            return self.state.output.owes_control();
         }
         false
     }
@@ -109,13 +109,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     fn poll_take(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut taken = 0;
         for round in 0..MAX_DRAINS_PER_POLL {
-            let direct = self.output.prefers_direct(bytes.len());
-            let drain = if direct { self.output.leaves_first() } else { round > 0 && !self.output.is_drained() };
+            let direct = self.state.output.prefers_direct(bytes.len());
+            let drain =
+                if direct { self.state.output.leaves_first() } else { round > 0 && !self.state.output.is_drained() };
             if drain && self.poll_send_and_watch(cx, false)?.is_pending() {
                 break;
             }
             // A Close may have come in while the input was looked at: nothing may follow ours.
-            match self.output.check_open() {
+            match self.state.output.check_open() {
                 Err(_) if taken > 0 => break,
                 open => open?,
             }
@@ -128,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
                 }
                 len
             } else {
-                self.output.write(bytes)
+                self.state.output.write(bytes)
             };
             taken += len;
             bytes = bytes.get(len..).unwrap_or_default();
@@ -138,7 +139,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
         }
         if taken == 0 {
             // A Close or a violation that came in just now: nobody would wake the writer if the peer does not read.
-            self.output.check_open()?;
+            self.state.output.check_open()?;
             return Poll::Pending;
         }
         Poll::Ready(Ok(taken))
@@ -146,7 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
 
     /// Sends what was just written, for those who never flush; the reader is asked to send what the IO does not take.
     fn send_at_once(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.reader_sends = true;
+        self.state.reader_sends = true;
         // Pending is not passed on: the bytes are taken.
         if let Poll::Ready(sent) = self.poll_send_and_watch(cx, true) {
             sent?;
@@ -159,13 +160,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if buf.is_empty() {
-            return Poll::Ready(this.output.check_open().map(|()| 0));
+            return Poll::Ready(this.state.output.check_open().map(|()| 0));
         }
-        if this.coalesce && this.output.extend(buf) {
+        if this.state.coalesce && this.state.output.extend(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
         let taken = ready!(this.poll_take(cx, buf))?;
-        if !this.coalesce {
+        if !this.state.coalesce {
             this.send_at_once(cx)?;
         }
         Poll::Ready(Ok(taken))
@@ -177,7 +178,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<IO> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.output.check_open()?;
+        this.state.output.check_open()?;
         let mut taken = 0;
         for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
             match this.poll_take(cx, buf) {
@@ -192,7 +193,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<IO> {
                 nothing => return nothing,
             }
         }
-        if taken > 0 && !this.coalesce {
+        if taken > 0 && !this.state.coalesce {
             this.send_at_once(cx)?;
         }
         Poll::Ready(Ok(taken))
