@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use async_tungstenite::tungstenite::handshake::machine::TryParse;
 use async_tungstenite::tungstenite::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{FieldError, HeadError, MAX_HEADERS, is_token_byte};
+use super::{FieldError, HeadError, MAX_HEADERS, is_token_byte, line_len};
 
 /// How many fields there is room for at first; browsers send about a dozen.
 const USUAL: usize = 12;
@@ -81,7 +81,7 @@ impl<'a> Fields<'a> {
 fn split_field(lines: &[u8]) -> Option<(Field<'_>, &[u8])> {
     let (name, rest) = lines.split_at_checked(lines.iter().position(|&byte| !is_token_byte(byte))?)?;
     let rest = rest.strip_prefix(b":")?;
-    let (value, rest) = rest.split_at_checked(rest.iter().position(|&byte| byte == b'\r')?)?;
+    let (value, rest) = rest.split_at_checked(line_len(rest))?;
     let after = rest.strip_prefix(b"\r\n")?;
     (1..=MAX_NAME).contains(&name.len()).then_some(((name, trim(value)), after))
 }

@@ -155,19 +155,44 @@ pub(crate) fn is_origin_form(target: &str) -> bool {
     target.starts_with('/') && target.is_ascii() && parsed.is_ok_and(|parsed| parsed.as_str() == target)
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether this may stand in a token (RFC 9110 §5.6.2).
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+    TOKEN_BYTES.get(usize::from(byte)).is_some_and(|&is_one| is_one)
 }
 
-/// How many bytes come first that may stand within a line; those of a whole block are compared at once.
+/// By byte: nothing else is asked so often while a head is read.
+#[expect(clippy::indexing_slicing, reason = "by a byte, and while it is compiled")]
+static TOKEN_BYTES: [bool; 256] = {
+    let mut is_one = [false; 256];
+    let mut byte: u8 = 0;
+    loop {
+        is_one[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+        if byte == u8::MAX {
+            break is_one;
+        }
+        byte += 1;
+    }
+};
+
+/// How many bytes come first that may stand within a line; eight are looked at together.
 fn line_len(bytes: &[u8]) -> usize {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
     let mut rest = bytes;
-    while let Some((block, after)) = rest.split_first_chunk::<16>()
-        && block.iter().fold(true, |all, &byte| all & is_line_byte(byte))
-    {
-        rest = after;
+    while let Some((block, after)) = rest.split_first_chunk::<8>() {
+        let block = u64::from_le_bytes(*block);
+        // The lowest top bit that this leaves is that of the first byte below 0x20, or of the first 0x7f.
+        let delete = block ^ (EACH * 0x7f);
+        let found = (block.wrapping_sub(EACH * 0x20) & !block | delete.wrapping_sub(EACH) & !delete) & (EACH << 7);
+        if found == 0 {
+            rest = after;
+            continue;
+        }
+        let (_, from) = rest.split_at_checked(found.trailing_zeros() as usize / 8).unwrap_or_default();
+        match from {
+            [b'\t', after @ ..] => rest = after,
+            _ => return bytes.len().saturating_sub(from.len()),
+        }
     }
     let rest = rest.iter().position(|&byte| !is_line_byte(byte)).map_or(0, |at| rest.len().saturating_sub(at));
     bytes.len().saturating_sub(rest)
@@ -180,8 +205,7 @@ fn is_line_byte(byte: u8) -> bool {
 
 /// The start line without its end, and the fields with the empty line that ends them.
 fn split_start_line(head: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
-    let end = head.iter().position(|&byte| byte == b'\r').ok_or(HeadError::StartLine)?;
-    let (line, rest) = head.split_at(end);
+    let (line, rest) = head.split_at_checked(line_len(head)).ok_or(HeadError::StartLine)?;
     Ok((line, rest.strip_prefix(b"\r\n").ok_or(HeadError::StartLine)?))
 }
 
@@ -365,6 +389,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_line_ends_at_its_first_byte_that_may_not_stand_in_one(
+            bytes in prop::collection::vec(prop_oneof![4 => b' '..=b'~', 1 => Just(b'\t'), 1 => any::<u8>()], 0..60),
+        ) {
+            let first = bytes.iter().position(|&byte| !is_line_byte(byte));
+            prop_assert_eq!(line_len(&bytes), first.unwrap_or(bytes.len()));
+        }
+
         #[test]
         fn chunking_does_not_matter_and_each_byte_is_looked_at_once(
             text in head_like(),

@@ -189,10 +189,11 @@ fn has_token(fields: &Fields<'_>, name: HeaderName, token: &str) -> bool {
     let items = fields.all(&name).flat_map(|list| list.split(|&byte| byte == b','));
     let mut found = false;
     for item in items.map(<[u8]>::trim_ascii) {
-        if !item.iter().all(|&byte| is_token_byte(byte) || byte == b'/') {
+        if item.eq_ignore_ascii_case(token.as_bytes()) {
+            found = true;
+        } else if !item.iter().all(|&byte| is_token_byte(byte) || byte == b'/') {
             return false;
         }
-        found |= item.eq_ignore_ascii_case(token.as_bytes());
     }
     found
 }
