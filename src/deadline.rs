@@ -43,7 +43,9 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     pub(crate) fn after(allowed: Duration) -> Self {
-        Deadline { at: Instant::now().checked_add(allowed), allowed }
+        // Who sets no limit need not know the time.
+        let at = if allowed == Duration::MAX { None } else { Instant::now().checked_add(allowed) };
+        Deadline { at, allowed }
     }
 
     /// The earlier of this deadline and `allowed` from now.

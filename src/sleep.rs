@@ -43,11 +43,9 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };
-        if Instant::now() >= at {
-            return Poll::Ready(());
-        }
-        self.id = Some(Clock::get().wait(at, self.id, cx.waker()));
-        Poll::Pending
+        let (id, waits) = Clock::get().wait(at, self.id, cx.waker());
+        self.id = Some(id);
+        if waits { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
@@ -80,19 +78,28 @@ impl Clock {
     }
 
     /// Sees to it that `waker` is woken at `at`, in place of the one that was given under this number before.
-    fn wait(self: &Arc<Self>, at: Instant, id: Option<u64>, waker: &Waker) -> u64 {
+    ///
+    /// Gives the number, and whether there is something to wait for: who has left the list has been woken.
+    fn wait(self: &Arc<Self>, at: Instant, id: Option<u64>, waker: &Waker) -> (u64, bool) {
         let mut state = self.lock();
-        let id = id.unwrap_or(state.next_id);
-        state.next_id = state.next_id.max(id.wrapping_add(1));
-        let known = state.waiting.get(&(at, id)).is_some_and(|known| known.will_wake(waker));
-        let replaced = if known { None } else { state.waiting.insert((at, id), waker.clone()) };
-        let late = self.set_timer(&mut state);
+        let Some(id) = id else {
+            let id = state.next_id;
+            state.next_id = id.wrapping_add(1);
+            state.waiting.insert((at, id), waker.clone());
+            let late = self.set_timer(&mut state);
+            drop(state);
+            if late {
+                self.ring();
+            }
+            return (id, !late || self.lock().waiting.contains_key(&(at, id)));
+        };
+        let known = state.waiting.get_mut(&(at, id));
+        let waits = known.is_some();
+        let replaced =
+            known.filter(|known| !known.will_wake(waker)).map(|known| std::mem::replace(known, waker.clone()));
         drop(state);
         drop(replaced);
-        if late {
-            self.ring();
-        }
-        id
+        (id, waits)
     }
 
     fn forget(&self, at: Instant, id: u64) {
@@ -216,7 +223,9 @@ mod tests {
             assert!(block_on(futures_lite::future::poll_once(&mut sleep)).is_none());
             assert!(sleep.id.is_none());
         }
-        block_on(Sleep::after(Duration::ZERO));
+        let mut over = Sleep::after(Duration::ZERO);
+        block_on(&mut over);
+        assert!(block_on(futures_lite::future::poll_once(&mut over)).is_some(), "and stays ready");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Happy eyeballs: several addresses of one host are tried, overlapping in time, and the first to answer wins.
 
-use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
@@ -57,8 +56,8 @@ pub(crate) fn connect_any<T, F>(addrs: Vec<SocketAddr>, connect: fn(SocketAddr) 
 where
     F: Future<Output = io::Result<T>> + Send + 'static,
 {
-    let waiting = interleave(addrs).into_iter().map(|addr| Attempt { addr, work: Box::pin(connect(addr)) }).collect();
-    Race { waiting, running: Vec::new(), next: Sleep::never(), failed: Vec::new() }
+    let attempts = interleave(addrs).into_iter().map(|addr| Attempt { addr, work: Box::pin(connect(addr)) }).collect();
+    Race { attempts, running: 0, next: Sleep::never(), failed: Vec::new() }
 }
 
 /// Alternates the families, IPv6 first, each in the order it came (RFC 8305 §4).
@@ -87,9 +86,9 @@ struct Attempt<T> {
 /// The future of [`connect_any`]. Dropping it closes every socket that it opened.
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct Race<T> {
-    /// Not begun: an attempt opens its socket when it is first polled.
-    waiting: VecDeque<Attempt<T>>,
-    running: Vec<Attempt<T>>,
+    /// Those that run, and then those that have not begun: an attempt opens its socket when it is first polled.
+    attempts: Vec<Attempt<T>>,
+    running: usize,
     /// When to start the next one although nobody has failed.
     next: Sleep,
     failed: Vec<(SocketAddr, io::Error)>,
@@ -98,19 +97,25 @@ pub(crate) struct Race<T> {
 impl<T> Race<T> {
     /// Asks every running attempt; failed ones leave. A handful run at most, so whose wake-up it was is not asked.
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Option<T> {
-        let (mut winner, failed) = (None, &mut self.failed);
-        self.running.retain_mut(|attempt| match attempt.work.as_mut().poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(connection)) => {
-                winner.get_or_insert(connection);
-                false
+        let (mut winner, mut at) = (None, 0);
+        while at < self.running
+            && let Some(attempt) = self.attempts.get_mut(at)
+        {
+            match attempt.work.as_mut().poll(cx) {
+                Poll::Pending => at += 1,
+                Poll::Ready(done) => {
+                    self.running -= 1;
+                    let Attempt { addr, .. } = self.attempts.remove(at);
+                    match done {
+                        Ok(connection) => winner = winner.or(Some(connection)),
+                        Err(error) => {
+                            log::debug!("connecting to {addr} failed: {error}");
+                            self.failed.push((addr, error));
+                        }
+                    }
+                }
             }
-            Poll::Ready(Err(error)) => {
-                log::debug!("connecting to {} failed: {error}", attempt.addr);
-                failed.push((attempt.addr, error));
-                false
-            }
-        });
+        }
         winner
     }
 }
@@ -125,16 +130,17 @@ impl<T> Future for Race<T> {
                 return Poll::Ready(Ok(connection));
             }
             let one_failed = self.failed.len() > failed_before;
-            if !(self.running.is_empty() || self.waiting.is_empty() || one_failed) {
+            let waiting = self.attempts.len().saturating_sub(self.running);
+            if !(self.running == 0 || waiting == 0 || one_failed) {
                 ready!(Pin::new(&mut self.next).poll(cx));
             }
-            match self.waiting.pop_front() {
+            match self.attempts.get(self.running) {
                 Some(attempt) => {
                     log::debug!("connecting to {}", attempt.addr);
-                    self.running.push(attempt);
-                    self.next = Sleep::after(ATTEMPT_DELAY);
+                    self.running += 1;
+                    self.next = if waiting > 1 { Sleep::after(ATTEMPT_DELAY) } else { Sleep::never() };
                 }
-                None if self.running.is_empty() => {
+                None if self.running == 0 => {
                     return Poll::Ready(Err(ConnectError { attempts: std::mem::take(&mut self.failed) }));
                 }
                 // Every attempt has begun, and holds our waker.
