@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
@@ -64,27 +64,48 @@ impl Deadline {
 
     /// Runs `work` until it is done or the deadline has passed; `work` is asked first.
     ///
-    /// Dropping the returned future drops `work`.
-    pub(crate) async fn run<T>(self, work: impl Future<Output = T>) -> Result<T, TimedOut> {
-        // Pinned where it lies: what is put together of it and another future would be moved again, at twice the size.
-        let mut work = pin!(work);
-        let mut sleep = self.sleep();
-        future::poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| Err(TimedOut { after: self.allowed })),
-        })
-        .await
+    /// It is pinned by who calls, where it lies, and no `async fn` here has it pass through: such a future has room for
+    /// what it is given twice, and a chain of them for twice as much at every link.
+    pub(crate) fn run<F: Future + Unpin>(self, work: F) -> Within<F> {
+        Within { work, sleep: self.sleep(), allowed: self.allowed }
     }
 
-    /// As [`run`](Self::run), for work that may fail: its error, or [`TimedOut`].
-    pub(crate) async fn try_run<T, E>(
+    /// As [`run`](Self::run), for work that may fail: `wrap` is given its error, or [`TimedOut`].
+    pub(crate) fn try_run<T, E, X>(
         self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Box<dyn StdError + Send + Sync>>
+        work: impl Future<Output = Result<T, E>> + Unpin,
+        wrap: impl Fn(Box<dyn StdError + Send + Sync>) -> X,
+    ) -> impl Future<Output = Result<T, X>>
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.run(work).await?.map_err(Into::into)
+        let mut within = self.run(work);
+        future::poll_fn(move |cx| {
+            Pin::new(&mut within).poll(cx).map(|done| match done {
+                Ok(done) => done.map_err(|error| wrap(error.into())),
+                Err(late) => Err(wrap(late.into())),
+            })
+        })
+    }
+}
+
+/// The future of [`Deadline::run`]. Dropping it drops the work.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct Within<F> {
+    work: F,
+    sleep: Sleep,
+    allowed: Duration,
+}
+
+impl<F: Future + Unpin> Future for Within<F> {
+    type Output = Result<F::Output, TimedOut>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match Pin::new(&mut self.work).poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => Pin::new(&mut self.sleep).poll(cx).map(|()| Err(TimedOut { after: self.allowed })),
+        }
     }
 }
 
@@ -92,18 +113,19 @@ impl Deadline {
 mod tests {
     use super::*;
     use futures_lite::future::block_on;
+    use std::pin::pin;
 
     #[test]
     fn an_endless_deadline_does_not_overflow() {
         let deadline = Deadline::after(Duration::MAX);
-        assert_eq!(block_on(deadline.run(async { 7 })), Ok(7));
+        assert_eq!(block_on(deadline.run(pin!(async { 7 }))), Ok(7));
         assert!(deadline.at.is_none());
     }
 
     #[test]
     fn zero_time_still_lets_finished_work_through() {
         let deadline = Deadline::after(Duration::ZERO);
-        assert_eq!(block_on(deadline.run(async { 7 })), Ok(7));
+        assert_eq!(block_on(deadline.run(pin!(async { 7 }))), Ok(7));
         let late = block_on(deadline.run(future::pending::<()>()));
         assert_eq!(late, Err(TimedOut { after: Duration::ZERO }));
     }

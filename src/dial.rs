@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -140,12 +141,12 @@ impl Dialer {
     async fn dial_until(&self, addr: &WsAddr, deadline: Deadline) -> Result<Connection, Error> {
         let request = self.request(addr)?;
         let connector = match addr.is_tls() {
-            true => Some(step(Phase::Tls, deadline, self.tls.connector()).await?),
+            true => Some(step(Phase::Tls, deadline, pin!(self.tls.connector())).await?),
             false => None,
         };
 
         log::debug!("{addr}: resolving");
-        let addrs = step(Phase::Resolve, deadline, resolve(addr.host(), addr.port())).await?;
+        let addrs = step(Phase::Resolve, deadline, pin!(resolve(addr.host(), addr.port()))).await?;
 
         log::debug!("{addr}: connecting to {addrs:?}");
         let tcp = step(Phase::Connect, deadline, happy_eyeballs::connect_any(addrs, Tcp::connect)).await?;
@@ -153,7 +154,7 @@ impl Dialer {
             keepalive.apply(tcp.get_ref()).map_err(|error| Error::new(Phase::Connect, error))?;
         }
 
-        // What follows is boxed: a dial that waits for its connection would carry the room for it along, as it is moved.
+        // TLS is boxed: every dial would carry the room for it along, as it is moved.
         let mut io = match connector {
             Some(connector) => {
                 log::debug!("{addr}: connected, beginning TLS");
@@ -163,7 +164,7 @@ impl Dialer {
         };
 
         log::debug!("{addr}: asking for the upgrade");
-        let early = step(Phase::Handshake, deadline, Box::pin(handshake::request(&mut io, &request))).await?;
+        let early = step(Phase::Handshake, deadline, pin!(handshake::request(&mut io, &request))).await?;
         log::debug!("{addr}: open");
         // Only here is the stream made: every future that gives it on copies it, and it is some 500 bytes long.
         Ok(WsStream::new(io, Role::Client, early, self.stream).borrow_from_tls())
@@ -206,15 +207,15 @@ impl fmt::Debug for Dialer {
 }
 
 /// Runs one phase under the deadline of all.
-pub(crate) async fn step<T, E>(
+pub(crate) fn step<T, E>(
     phase: Phase,
     deadline: Deadline,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, Error>
+    work: impl Future<Output = Result<T, E>> + Unpin,
+) -> impl Future<Output = Result<T, Error>>
 where
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    deadline.try_run(work).await.map_err(|cause| Error::new(phase, cause))
+    deadline.try_run(work, move |cause| Error::new(phase, cause))
 }
 
 /// Where a dialer's [`Connector`] comes from.

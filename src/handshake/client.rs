@@ -1,6 +1,7 @@
 //! The client's side of the opening handshake.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::client::generate_key;
@@ -57,7 +58,7 @@ async fn negotiate<IO>(io: &mut IO, request: &ClientRequest) -> Result<Vec<u8>, 
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let outcome = Deadline::after(request.timeout).run(exchange(io, request)).await;
+    let outcome = Deadline::after(request.timeout).run(pin!(exchange(io, request))).await;
     let outcome = outcome.unwrap_or_else(|late| Err(late.into()));
     match &outcome {
         Ok(_) => log::debug!("websocket upgrade granted by the server"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,11 +81,11 @@ where
 {
     log::debug!("waiting for the websocket upgrade request");
     let mut reader = HeadReader::new(options.max_head);
-    let read = deadline.run(reader.next(io, &mut HeadScanner::request())).await??;
+    let read = deadline.run(pin!(reader.next(io, &mut HeadScanner::request()))).await??;
     let accepted = read.map_err(RequestError::from).and_then(|()| options.judge(reader.head()));
     match accepted {
         Ok(accept) => {
-            deadline.run(send(io, &encode_switching_protocols(&accept))).await??;
+            deadline.run(pin!(send(io, &encode_switching_protocols(&accept)))).await??;
             log::debug!("websocket upgrade granted to the client");
             Ok(reader.into_early())
         }
@@ -108,9 +109,10 @@ where
         send(io, answer).await?;
         io.close().await
     };
-    match deadline.run(answered).await {
+    let answered = deadline.run(pin!(answered)).await;
+    match answered {
         Ok(Ok(())) => {
-            let _ = deadline.at_most(DRAIN_TIME).run(drain(io)).await;
+            let _ = deadline.at_most(DRAIN_TIME).run(pin!(drain(io))).await;
         }
         Ok(Err(error)) => log::debug!("refusal could not be sent: {error}"),
         Err(late) => log::debug!("refusal could not be sent: {late}"),

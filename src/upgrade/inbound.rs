@@ -1,5 +1,6 @@
 //! Inbound streams on their way to a protocol, and the account of those that never got to one.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -26,7 +27,7 @@ impl Negotiations {
         let work = Box::pin(async move {
             let names = (0..protocols.len()).map(|at| Name { all: Arc::clone(&protocols), at });
             let select = listener_select_proto(stream, names);
-            let (name, io) = Deadline::after(allowed).run(select).await.ok()?.ok()?;
+            let (name, io) = Deadline::after(allowed).run(pin!(select)).await.ok()?.ok()?;
             fate.negotiated.store(true, Ordering::Relaxed);
             Some(Stream::new(name.as_ref().to_owned(), io, shared, fate))
         });

@@ -80,6 +80,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::iter;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,7 +225,7 @@ impl Upgrader {
         let deadline = Deadline::after(self.timeout);
         let (io, allowance) = Wire::new(io);
         let select = dialer_select_proto(io, iter::once(self.security.protocol()), Version::V1Lazy);
-        let (_, io) = step(Stage::SecurityNegotiation, deadline, select).await?;
+        let (_, io) = step(Stage::SecurityNegotiation, deadline, pin!(select)).await?;
 
         let handshake = self.security.secure_outbound(Box::new(io), expected);
         let Secured { peer, io, .. } =
@@ -234,7 +235,7 @@ impl Upgrader {
         }
 
         let select = dialer_select_proto(io, iter::once(MUXER), Version::V1Lazy);
-        let (_, io) = step(Stage::MuxerNegotiation, deadline, select).await?;
+        let (_, io) = step(Stage::MuxerNegotiation, deadline, pin!(select)).await?;
         allowance.lift();
         Ok(self.session(peer, Box::new(io), yamux::Mode::Client, deadline))
     }
@@ -243,14 +244,14 @@ impl Upgrader {
         let deadline = Deadline::after(self.timeout);
         let (io, allowance) = Wire::new(io);
         let select = listener_select_proto(io, iter::once(self.security.protocol()));
-        let (_, io) = step(Stage::SecurityNegotiation, deadline, select).await?;
+        let (_, io) = step(Stage::SecurityNegotiation, deadline, pin!(select)).await?;
 
         let handshake = self.security.secure_inbound(Box::new(io), &[MUXER]);
         let Secured { peer, mut io, muxer } = step(Stage::Security, deadline, handshake).await?;
 
         if muxer != Some(MUXER) {
             let select = listener_select_proto(io, iter::once(MUXER));
-            io = Box::new(step(Stage::MuxerNegotiation, deadline, select).await?.1);
+            io = Box::new(step(Stage::MuxerNegotiation, deadline, pin!(select)).await?.1);
         }
         allowance.lift();
         Ok(self.session(peer, io, yamux::Mode::Server, deadline))
@@ -283,15 +284,15 @@ impl Upgrader {
 /// Name of the muxer in multistream-select.
 const MUXER: &str = "/yamux/1.0.0";
 
-async fn step<T, E>(
+fn step<T, E>(
     stage: Stage,
     deadline: Deadline,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, UpgradeError>
+    work: impl Future<Output = Result<T, E>> + Unpin,
+) -> impl Future<Output = Result<T, UpgradeError>>
 where
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    deadline.try_run(work).await.map_err(|cause| UpgradeError::new(stage, cause))
+    deadline.try_run(work, move |cause| UpgradeError::new(stage, cause))
 }
 
 impl fmt::Debug for Upgrader {

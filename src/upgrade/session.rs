@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -73,7 +74,7 @@ impl Session {
             None => {}
         }
         let deadline = Deadline::after(self.shared.limits.stream_timeout);
-        deadline.run(self.negotiate(protocols)).await.map_err(StreamError::TimedOut)?
+        deadline.run(pin!(self.negotiate(protocols))).await.map_err(StreamError::TimedOut)?
     }
 
     async fn negotiate(&self, protocols: Vec<String>) -> Result<Stream, StreamError> {
