@@ -90,7 +90,7 @@ impl Listener {
     fn new(sockets: Vec<TcpListener>, addr: WsAddr, shared: Arc<Shared>) -> Result<Self, Error> {
         let listen = |error| Error::new(Phase::Listen, error);
         let sockets: Vec<_> = sockets.into_iter().map(Async::new).collect::<io::Result<_>>().map_err(listen)?;
-        sockets.iter().try_for_each(|socket| socket::prepare(socket.get_ref())).map_err(listen)?;
+        sockets.iter().for_each(|socket| socket::prepare(socket.get_ref()));
         let port = match sockets.first() {
             Some(socket) => socket.get_ref().local_addr().map_err(listen)?.port(),
             None => addr.port(),

@@ -81,10 +81,13 @@ fn bind(addr: SocketAddr, _backlog: u32) -> io::Result<TcpListener> {
 
 /// Makes a listening socket ready for [`accept`].
 ///
-/// On Linux connections inherit TCP_NODELAY from it, which spares a system call for each.
+/// On Linux connections inherit TCP_NODELAY from it, which spares a system call for each. A socket from elsewhere that
+/// does not have it (MPTCP of old kernels) does without.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
-    Ok(rustix::net::sockopt::set_tcp_nodelay(listener, true)?)
+pub(super) fn prepare(listener: &TcpListener) {
+    if let Err(error) = rustix::net::sockopt::set_tcp_nodelay(listener, true) {
+        log::debug!("{listener:?}: TCP_NODELAY: {error}");
+    }
 }
 
 /// Takes a connection out of the queue: in non-blocking mode, not inherited by child processes, TCP_NODELAY set.
@@ -98,9 +101,7 @@ pub(super) fn accept(listener: &Async<TcpListener>) -> io::Result<(Tcp, SocketAd
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn prepare(_listener: &TcpListener) -> io::Result<()> {
-    Ok(())
-}
+pub(super) fn prepare(_listener: &TcpListener) {}
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn accept(listener: &Async<TcpListener>) -> io::Result<(Tcp, SocketAddr)> {
