@@ -378,6 +378,7 @@ fn an_idle_stream_holds_next_to_nothing_after_traffic_too() {
         let gone = (STREAMS * size_of::<(End, End)>()) as isize;
         let each = || (since.growth() + gone) as usize / (2 * STREAMS);
         let fresh = each();
+        assert_eq!(since.allocations(), 2 * STREAMS as u64, "a new stream holds its state and nothing else");
 
         streams.iter_mut().for_each(&mut talk);
         let used = each();
