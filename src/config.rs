@@ -39,6 +39,11 @@ pub(crate) const DRAIN_BYTES: usize = 256 * 1024;
 /// Longest time spent on that: 1 s.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(1);
 
+/// Most bytes written before a flush is not put off any more: 96 KiB.
+///
+/// Six of a muxer's frames of 16 KiB. What the layers below cannot hold of them they have sent by then.
+pub(crate) const MAX_UNFLUSHED: usize = 96 * 1024;
+
 /// Default time that closing may take when the peer neither reads nor answers.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -67,6 +72,8 @@ pub struct StreamConfig {
     /// `None`: the default, which depends on what the stream runs over.
     write_buffer: Option<usize>,
     coalesce: bool,
+    /// `None`: the default, which depends on what the stream is for.
+    flushes_put_off: Option<bool>,
     text: TextFrames,
     close_timeout: Duration,
 }
@@ -79,6 +86,7 @@ impl StreamConfig {
             read_buffer: READ_BUFFER,
             write_buffer: None,
             coalesce: true,
+            flushes_put_off: None,
             text: TextFrames::Refuse,
             close_timeout: CLOSE_TIMEOUT,
         }
@@ -109,6 +117,17 @@ impl StreamConfig {
     /// With `false` every write is sent at once, for those who pipe with `copy` and never flush.
     pub const fn with_coalescing(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;
+        self
+    }
+
+    /// Whether a flush is put off, for layers above that flush after every message of theirs: noise and muxers do.
+    ///
+    /// The first flush after a write is then `Pending`, wakes its task, and is done when it is asked for again with nothing
+    /// written in between, when 96 KiB were written, or by a read that waits. What is written until then leaves in the same
+    /// frame and the same send. `flush().await` costs its task one more poll. The default is `false`, but for the
+    /// connections of `libp2p::WsTransport`, whose muxer is polled again and again.
+    pub const fn with_flushes_put_off(mut self, put_off: bool) -> Self {
+        self.flushes_put_off = Some(put_off);
         self
     }
 
@@ -145,6 +164,11 @@ impl StreamConfig {
     /// Whether adjacent small writes share a frame.
     pub const fn coalescing(&self) -> bool {
         self.coalesce
+    }
+
+    /// Whether flushes are put off; `None` where nothing was set.
+    pub const fn flushes_put_off(&self) -> Option<bool> {
+        self.flushes_put_off
     }
 
     /// What happens to text frames.

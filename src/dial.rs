@@ -122,6 +122,11 @@ impl Dialer {
         self
     }
 
+    /// Buffers and limits of the streams.
+    pub fn stream_config(&self) -> StreamConfig {
+        self.stream
+    }
+
     /// Dials `addr`: a [`WsAddr`], a [`Multiaddr`](crate::multiaddr::Multiaddr), or the text of one.
     ///
     /// The error tells the phase that failed, or that was running when the time was up, and the address; its `source()`

@@ -74,6 +74,7 @@ pub mod libp2p;
 mod listen;
 mod pool;
 pub mod proto;
+mod put_off;
 mod sleep;
 mod stream;
 mod tcp;

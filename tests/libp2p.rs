@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_lite::future::{self, block_on};
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
 use libp2p_core::Endpoint;
 use libp2p_core::transport::dummy::DummyTransport;
 use libp2p_core::transport::{Boxed, DialOpts, ListenerId, MemoryTransport, PortUse, TransportError, TransportEvent};
@@ -26,7 +26,7 @@ use ws_transport::libp2p::libp2p_core::{self, Transport};
 use ws_transport::libp2p::{ListenerUpgrade, WsTransport};
 use ws_transport::multiaddr::{Multiaddr, Protocol};
 use ws_transport::tls::{Acceptor, Backend, Connector, TlsError};
-use ws_transport::{Connection, Dialer, Error, ListenOptions, Phase, WsAddr};
+use ws_transport::{Connection, Dialer, Error, ListenOptions, Phase, StreamConfig, WsAddr};
 
 /// Time after which a test is considered to hang.
 const LONG: Duration = Duration::from_secs(60);
@@ -356,6 +356,29 @@ fn a_peer_id_and_any_dial_options_are_taken() {
             let accept = async { next_event(&mut transport).await.into_incoming().unwrap().0.await };
             let (dialed, accepted) = block_on(future::zip(dial, accept));
             assert!(dialed.is_ok() && accepted.is_ok());
+        }
+    }
+}
+
+#[test]
+fn connections_put_flushes_off_unless_something_else_was_asked_for() {
+    let asked = |put_off| StreamConfig::new().with_flushes_put_off(put_off);
+    for (config, put_off) in [(StreamConfig::new(), true), (asked(true), true), (asked(false), false)] {
+        let dialer = Dialer::new().with_stream_config(config);
+        let mut transport = WsTransport::new(dialer, ListenOptions::new().with_stream_config(config));
+        let (_, addr) = listen(&mut transport, "/ip4/127.0.0.1/tcp/0/ws");
+        let (dialed, accepted, ..) = block_on(pair(&mut transport, &addr));
+        let (mut dialed, mut accepted) = (dialed.unwrap(), accepted.unwrap());
+        for connection in [&mut dialed, &mut accepted] {
+            block_on(connection.write_all(b"message")).unwrap();
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert_eq!(Pin::new(&mut *connection).poll_flush(cx).is_pending(), put_off, "{config:?}");
+            block_on(connection.flush()).unwrap();
+        }
+        for connection in [&mut dialed, &mut accepted] {
+            let mut message = [0; 7];
+            block_on(connection.read_exact(&mut message)).unwrap();
+            assert_eq!(&message, b"message");
         }
     }
 }

@@ -33,6 +33,11 @@ fn good(role: Role) -> (WsStream<End>, End) {
     stream(role, Manner::GOOD, StreamConfig::new())
 }
 
+/// One that puts flushes off.
+fn putting_off(role: Role) -> (WsStream<End>, End) {
+    stream(role, Manner::GOOD, StreamConfig::new().with_flushes_put_off(true))
+}
+
 fn poll_read(stream: &mut WsStream<End>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
     Pin::new(stream).poll_read(cx, buf)
 }
@@ -63,8 +68,9 @@ fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> io::ErrorKind {
 
 fn any_config() -> impl Strategy<Value = StreamConfig> {
     let size = prop_oneof![512usize..5000, Just(16 * 1024)];
-    (size.clone(), size, any::<bool>()).prop_map(|(read, write, coalesce)| {
-        StreamConfig::new().with_read_buffer(read).with_write_buffer(write).with_coalescing(coalesce)
+    (size.clone(), size, any::<bool>(), any::<bool>()).prop_map(|(read, write, coalesce, put_off)| {
+        let config = StreamConfig::new().with_read_buffer(read).with_write_buffer(write);
+        config.with_coalescing(coalesce).with_flushes_put_off(put_off)
     })
 }
 
@@ -268,6 +274,67 @@ fn a_read_that_waits_finishes_sending_when_the_pipe_has_room_again() {
         sent.extend(peer.take_all());
     }
     assert_eq!(Sent::parse(Role::Client, &sent).data, [b'r'; 30]);
+}
+
+#[test]
+fn flushes_that_are_put_off_share_a_frame_and_a_send() {
+    for role in ROLES {
+        let (mut stream, mut peer) = putting_off(role);
+        let (woken, waker) = Woken::new();
+        let mut cx = Context::from_waker(&waker);
+        for message in 1..=3 {
+            assert!(poll_write(&mut stream, &mut cx, b"message").is_ready());
+            assert!(poll_flush(&mut stream, &mut cx).is_pending());
+            assert_eq!(woken.count(), message, "the poll that flushes is asked for");
+        }
+        assert_eq!(peer.readable(), 0);
+        assert!(poll_flush(&mut stream, &mut cx).is_ready());
+        assert_eq!(Sent::parse(role, &peer.take_all()).frames, [3 * 7]);
+        assert!(poll_flush(&mut stream, &mut cx).is_ready(), "nothing is put off where nothing was written");
+        assert_eq!(woken.count(), 3);
+        block_on(async {
+            stream.write_all(b"message").await.unwrap();
+            stream.flush().await.unwrap();
+        });
+        assert_eq!(Sent::parse(role, &peer.take_all()).frames, [7], "who waits for a flush gets it");
+    }
+}
+
+#[test]
+fn a_read_that_waits_and_a_close_send_what_a_flush_was_put_off_for() {
+    for role in ROLES {
+        let (mut stream, mut peer) = putting_off(role);
+        let (_, waker) = Woken::new();
+        let mut cx = Context::from_waker(&waker);
+        assert!(poll_write(&mut stream, &mut cx, b"request").is_ready());
+        assert!(poll_flush(&mut stream, &mut cx).is_pending());
+        assert!(poll_read(&mut stream, &mut cx, &mut [0; 8]).is_pending());
+        assert_eq!(Sent::parse(role, &peer.take_all()).data, b"request");
+        assert!(poll_flush(&mut stream, &mut cx).is_ready(), "it was done");
+
+        assert!(poll_write(&mut stream, &mut cx, b"last words").is_ready());
+        assert!(poll_flush(&mut stream, &mut cx).is_pending());
+        assert!(Pin::new(&mut stream).poll_close(&mut cx).is_ready());
+        let sent = Sent::parse(role, &peer.take_all());
+        assert_eq!((&sent.data[..], sent.close_code()), (&b"last words"[..], Some(Some(1000))));
+    }
+}
+
+#[test]
+fn a_bounded_number_of_bytes_waits_for_a_flush_that_is_put_off() {
+    // In pieces that share the buffer, and in one that a server sends from where it is.
+    for (role, size, every) in [(Role::Client, 16, 6), (Role::Server, 16, 6), (Role::Server, 64, 2)] {
+        let (mut stream, mut peer) = putting_off(role);
+        let (_, waker) = Woken::new();
+        let mut cx = Context::from_waker(&waker);
+        for write in 1..=5 * every {
+            block_on(stream.write_all(&pattern(size * 1024))).unwrap();
+            let done = poll_flush(&mut stream, &mut cx).is_ready();
+            assert_eq!(done, write % every == 0, "{role:?}: {size} KiB, the {write}th");
+        }
+        let sent = Sent::parse(role, &peer.take_all());
+        assert_eq!(sent.data.len(), 5 * every * size * 1024);
+    }
 }
 
 #[test]

@@ -166,6 +166,7 @@ fn futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
                 config
                     .with_read_buffer([512, 5_000, 65_536][dice.below(3)])
                     .with_write_buffer([512, 16_384][dice.below(2)])
+                    .with_flushes_put_off(dice.below(2) == 0)
             };
             let (a, b) = pipe(any_manner(&mut dice), any_manner(&mut dice));
             let (to_client, to_server) = (any_config(&mut dice), any_config(&mut dice));

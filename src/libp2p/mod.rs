@@ -47,6 +47,14 @@
 //! speed over long links: 256 KiB for each stream and round trip, 2.5 MiB/s at 100 ms. Who never meets js-libp2p leaves
 //! the setting alone.
 //!
+//! # Flushes
+//!
+//! Noise and muxers flush after every message of theirs. Connections of this transport put such a flush off: it is `Pending`,
+//! wakes its task, and is done when it is asked for again, or by a read that waits, so that the messages of one turn leave in
+//! one frame and one send. With 4 KiB writes through libp2p-noise and libp2p-yamux that saves a third of the CPU time.
+//! [`StreamConfig::with_flushes_put_off`] with `false`, given to the [`Dialer`] and the [`ListenOptions`], makes every flush
+//! a send.
+//!
 //! # With other transports
 //!
 //! An address that is no `/ws`, `/tls/ws` or `/wss` one is answered with `MultiaddrNotSupported` at once, dialing as well
@@ -69,6 +77,7 @@ use multiaddr::Multiaddr;
 
 use crate::Connection;
 use crate::addr::{Host, WsAddr};
+use crate::config::StreamConfig;
 use crate::dial::Dialer;
 use crate::error::Error;
 use crate::listen::ListenOptions;
@@ -144,6 +153,9 @@ pub struct WsTransport {
 impl WsTransport {
     /// A transport that dials as `dialer` and listens as `options` say.
     pub fn new(dialer: Dialer, options: ListenOptions) -> Self {
+        let dialing = for_muxers(dialer.stream_config());
+        let listening = for_muxers(options.stream_config());
+        let (dialer, options) = (dialer.with_stream_config(dialing), options.with_stream_config(listening));
         WsTransport { dialer, options, handshakes: HANDSHAKES, listeners: VecDeque::new(), waker: None }
     }
 
@@ -234,6 +246,14 @@ impl fmt::Debug for WsTransport {
             .field("handshakes", &self.handshakes)
             .field("listeners", &self.listeners)
             .finish_non_exhaustive()
+    }
+}
+
+/// Puts flushes off unless something else was asked for.
+fn for_muxers(config: StreamConfig) -> StreamConfig {
+    match config.flushes_put_off() {
+        None => config.with_flushes_put_off(true),
+        Some(_) => config,
     }
 }
 

@@ -120,6 +120,11 @@ impl ListenOptions {
         self
     }
 
+    /// Buffers and limits of the streams.
+    pub fn stream_config(&self) -> StreamConfig {
+        self.server.stream()
+    }
+
     /// Listens on `addr`; see [`Listener`] for what the parts of an address mean here.
     ///
     /// The error has the phase `Address`; `Tls` if the address asks for it and there is no acceptor; `Resolve`; or

@@ -76,6 +76,11 @@ impl Encoder {
         self.end > self.sealed
     }
 
+    /// How many bytes there are to be sent, sealed or not; the header of an open frame included.
+    pub(crate) fn len(&self) -> usize {
+        self.end.saturating_sub(self.sent)
+    }
+
     /// Whether there is nothing to be sent, sealed or not.
     pub fn is_empty(&self) -> bool {
         self.sent == self.end

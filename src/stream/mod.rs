@@ -44,7 +44,8 @@ const MAX_FRAMES_PER_POLL: u32 = 64;
 /// # Writing
 ///
 /// Adjacent writes share a frame until a flush, a full buffer or a read that waits. When the buffer is full and the peer
-/// does not read, writes wait; the buffer never grows. After a Close from either end, or a violation, writes give
+/// does not read, writes wait; the buffer never grows. Flushes can be
+/// [put off](StreamConfig::with_flushes_put_off), for layers above that flush all the time. After a Close from either end, or a violation, writes give
 /// `BrokenPipe`; after an error of the IO they give that error.
 ///
 /// # Closing

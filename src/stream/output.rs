@@ -10,6 +10,7 @@ use super::fault::Failure;
 use crate::config::{DIALERS_TLS_WRITE_BUFFER, StreamConfig};
 use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
+use crate::put_off::PutOff;
 
 /// Unmasked writes of at least this many bytes go out from the caller's slice, without a copy; of two buffers full, where
 /// that is less.
@@ -40,6 +41,7 @@ pub(super) struct Output {
     default_size: bool,
     /// Whether the IO was given bytes since it was last flushed.
     unflushed: bool,
+    put_off: PutOff,
     direct: Direct,
     /// Payload of the one Pong that is owed.
     pong: Option<Vec<u8>>,
@@ -96,6 +98,7 @@ impl Output {
             size: config.write_buffer(),
             default_size: config.has_default_write_buffer(),
             unflushed: false,
+            put_off: PutOff::new(config.flushes_put_off().unwrap_or(false)),
             direct: Direct::Untried,
             pong: None,
             close: CloseState::Open,
@@ -123,6 +126,11 @@ impl Output {
     /// Whether the IO is still usable.
     pub(super) fn check_io(&self) -> io::Result<()> {
         self.failure.as_ref().map_or(Ok(()), |failure| Err(failure.to_error()))
+    }
+
+    /// Whether a flush that is asked for now is put off; its task is woken if it is.
+    pub(super) fn puts_flush_off(&mut self, cx: &Context<'_>) -> bool {
+        self.put_off.puts_off(|| self.encoder.len(), cx)
     }
 
     /// Whether anything waits to be sent or flushed.
@@ -227,6 +235,7 @@ impl Output {
                 Err(error) => return Poll::Ready(Err(self.fail(error))),
             };
             self.unflushed = true;
+            self.put_off.pass(sent);
             let offered = slices.iter().fold(0usize, |len, slice| len.saturating_add(slice.len()));
             self.direct = self.direct.after(offered, sent);
             let before = before.len();
@@ -275,7 +284,10 @@ impl Output {
             }
             match ready!(Pin::new(&mut *io).poll_write(cx, output)) {
                 Ok(0) => return Poll::Ready(Err(self.fail(io::ErrorKind::WriteZero.into()))),
-                Ok(len) => self.encoder.advance(len),
+                Ok(len) => {
+                    self.encoder.advance(len);
+                    self.put_off.pass(len);
+                }
                 Err(error) => return Poll::Ready(Err(self.fail(error))),
             }
             self.unflushed = true;
@@ -298,6 +310,7 @@ impl Output {
             }
         }
         self.holds_data = false;
+        self.put_off.done();
         Poll::Ready(Ok(()))
     }
 

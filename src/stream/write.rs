@@ -200,7 +200,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_send_and_watch(cx, true)
+        let this = self.get_mut();
+        if this.state.output.puts_flush_off(cx) {
+            return Poll::Pending;
+        }
+        this.poll_send_and_watch(cx, true)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -23,11 +23,6 @@ pub(super) const MAX_STREAMS: usize = 4096;
 /// peer may send a frame as large as the window.
 pub(super) const WINDOW_GROWTH: usize = 768 * 1024;
 
-/// Most bytes written before a flush is not put off any more: 96 KiB.
-///
-/// Six of the muxer's frames of 16 KiB. What the layers below cannot hold of them they have sent by then.
-pub(super) const MAX_UNFLUSHED: usize = 96 * 1024;
-
 /// The limits of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {

@@ -11,9 +11,12 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p_identity::{Keypair, PeerId};
 use proptest::prelude::*;
+use ws_transport::proto::Role;
 use ws_transport::upgrade::{Noise, NoiseError, NoiseStream};
+use ws_transport::{StreamConfig, WsStream};
 
 use crate::common::pipe::{End, Manner, pipe};
+use crate::common::wire::Sent;
 use crate::common::{Woken, pattern};
 
 /// Both directions of this are slower than noise by far.
@@ -203,6 +206,52 @@ fn a_bounded_number_of_bytes_waits_for_a_flush_and_closing_does_not() {
     block_on(a.write_all(b"last words")).unwrap();
     assert!(Pin::new(&mut a).poll_close(&mut cx).is_ready());
     assert_eq!(b.get_ref().readable(), arrived + 2 + 10 + 16);
+}
+
+/// Two ends of a WebSocket that puts flushes off, over a pipe.
+fn putting_off() -> (WsStream<End>, WsStream<End>) {
+    let (a, b) = pipe(Manner::GOOD, Manner::GOOD);
+    let config = StreamConfig::new().with_flushes_put_off(true);
+    (WsStream::new(a, Role::Client, Vec::new(), config), WsStream::new(b, Role::Server, Vec::new(), config))
+}
+
+#[test]
+fn a_stream_below_does_not_put_a_flush_off_again() {
+    let (a, b) = putting_off();
+    let ((_, alice), (_, bob)) = (ours(), ours());
+    let (dialed, accepted) = block_on(zip(alice.upgrade_outbound(a, "/noise"), bob.upgrade_inbound(b, "/noise")));
+    let (mut a, mut b) = (dialed.unwrap().1, accepted.unwrap().1);
+    let (woken, waker) = Woken::new();
+    let mut cx = Context::from_waker(&waker);
+    for message in 1..=3 {
+        assert!(Pin::new(&mut a).poll_write(&mut cx, &[7; 1_000]).is_ready());
+        assert!(Pin::new(&mut a).poll_flush(&mut cx).is_pending());
+        assert_eq!(woken.count(), message);
+        assert!(Pin::new(&mut a).poll_flush(&mut cx).is_ready());
+        assert_eq!(woken.count(), message, "nobody is woken for the stream below");
+        let sent = Sent::parse(Role::Client, &b.get_mut().get_mut().take_all());
+        assert_eq!(sent.frames, [2 + 1_000 + 16]);
+    }
+}
+
+#[test]
+fn messages_of_libp2p_noise_leave_together_where_flushes_are_put_off() {
+    let (a, b) = putting_off();
+    let ((_, alice), (_, bob)) = (reference(), reference());
+    let (dialed, accepted) = block_on(zip(alice.upgrade_outbound(a, "/noise"), bob.upgrade_inbound(b, "/noise")));
+    let (mut a, mut b) = (dialed.unwrap().1, accepted.unwrap().1);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        assert!(Pin::new(&mut a).poll_write(&mut cx, &pattern(1_000)).is_ready());
+        assert!(Pin::new(&mut a).poll_flush(&mut cx).is_pending());
+        assert!(Pin::new(&mut b).poll_read(&mut cx, &mut [0]).is_pending(), "nothing has left");
+    }
+    assert!(Pin::new(&mut a).poll_flush(&mut cx).is_ready());
+    block_on(async {
+        let mut received = vec![0; 3_000];
+        b.read_exact(&mut received).await.unwrap();
+        assert_eq!(received, pattern(1_000).repeat(3));
+    });
 }
 
 #[test]

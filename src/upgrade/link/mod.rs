@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::frames::{Frames, HEADER, Part};
-use super::limits::MAX_UNFLUSHED;
 use super::shared::Shared;
+use crate::config::MAX_UNFLUSHED;
 
 /// Reads of the muxer (header or body of a frame) in one poll of the driver, before other tasks have their turn.
 const READS_PER_POLL: usize = 512;

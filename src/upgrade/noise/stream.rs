@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use snow::TransportState;
 
 use super::buffer::Buffer;
 use super::error::NoiseError;
-use crate::upgrade::limits::MAX_UNFLUSHED;
+use crate::put_off::PutOff;
 
 /// Bytes of a message's length.
 const HEAD: usize = 2;
@@ -68,12 +68,7 @@ pub struct NoiseStream<IO> {
     unsealed: Buffer,
     /// The last message, as far as it is not sent.
     sealed: Buffer,
-    /// Whether flushes are put off.
-    puts_off: bool,
-    /// Bytes written since the last flush, how many they were when the last one was put off, and whether one is under way.
-    unflushed: usize,
-    put_off_at: usize,
-    flushing: bool,
+    put_off: PutOff,
     /// How reading and writing failed.
     unreadable: Option<io::ErrorKind>,
     unwritable: Option<io::ErrorKind>,
@@ -88,10 +83,7 @@ impl<IO> NoiseStream<IO> {
             opened: Buffer::default(),
             unsealed: Buffer::default(),
             sealed: Buffer::default(),
-            puts_off: false,
-            unflushed: 0,
-            put_off_at: 0,
-            flushing: false,
+            put_off: PutOff::new(false),
             unreadable: None,
             unwritable: None,
         }
@@ -99,7 +91,7 @@ impl<IO> NoiseStream<IO> {
 
     /// Puts flushes off, for a muxer that flushes after every frame: see the type's documentation.
     pub(super) fn put_flushes_off(mut self) -> Self {
-        self.puts_off = true;
+        self.put_off = PutOff::new(true);
         self
     }
 
@@ -216,21 +208,23 @@ impl<IO: AsyncWrite + Unpin> NoiseStream<IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether a flush that is asked for now is put off: something was written since one was, and not too much.
-    fn is_put_off(&self) -> bool {
-        self.puts_off
-            && !self.flushing
-            && self.unflushed != self.put_off_at
-            && (1..MAX_UNFLUSHED).contains(&self.unflushed)
-    }
-
     fn poll_flush_now(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.flushing = true;
         ready!(self.poll_unsealed(cx))?;
         self.release_output();
-        ready!(Pin::new(&mut self.io).poll_flush(cx)).map_err(|error| self.fail_writing(error.into()))?;
-        (self.unflushed, self.put_off_at, self.flushing) = (0, 0, false);
+        ready!(self.poll_io_flush(cx)).map_err(|error| self.fail_writing(error.into()))?;
+        self.put_off.done();
         Poll::Ready(Ok(()))
+    }
+
+    /// Flushes the stream below; where flushes are put off here, none is put off again below.
+    fn poll_io_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // One that is put off is done when it is asked for again; nobody needs to be woken for that.
+        if self.put_off.is_on()
+            && let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(&mut Context::from_waker(Waker::noop()))
+        {
+            return Poll::Ready(flushed);
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 }
 
@@ -290,17 +284,14 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for NoiseStream<IO> {
             ready!(this.poll_unsealed(cx))?;
         }
         let len = this.unsealed.write(buf, PLAIN);
-        this.unflushed = this.unflushed.saturating_add(len);
+        this.put_off.pass(len);
         Poll::Ready(Ok(len))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check_writable()?;
-        if this.is_put_off() {
-            // Whoever waits for it asks again, and what is written until then leaves with it.
-            this.put_off_at = this.unflushed;
-            cx.waker().wake_by_ref();
+        if this.put_off.puts_off(|| 0, cx) {
             return Poll::Pending;
         }
         this.poll_flush_now(cx)
