@@ -7,7 +7,7 @@ mod manners;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::pipe::{End, Manner, pipe};
@@ -1042,6 +1042,28 @@ fn an_error_at_any_byte_gives_errors_and_no_panic_afterwards() {
                 }
             });
         }
+    }
+}
+
+#[test]
+fn a_write_tells_how_much_it_took_before_the_io_failed_and_the_next_one_fails() {
+    for (role, write_buffer) in [(Role::Client, 512), (Role::Client, 4096), (Role::Server, 512), (Role::Server, 32_768)]
+    {
+        let manner = Manner { fail_write_at: Some(40_000), ..Manner::GOOD };
+        let (mut stream, _peer) = stream(role, manner, StreamConfig::new().with_write_buffer(write_buffer));
+        let mut cx = Context::from_waker(Waker::noop());
+        let (data, mut taken) = (pattern(100_000), 0);
+        let error = loop {
+            match poll_write(&mut stream, &mut cx, &data[taken..]) {
+                Poll::Ready(Ok(len)) => taken += len,
+                Poll::Ready(Err(error)) => break error,
+                Poll::Pending => panic!("nothing is to be waited for"),
+            }
+        };
+        // A frame that was begun is promised, and no more than a buffer waits behind it.
+        let most = 40_000 + 2 * 65_536;
+        assert!((39_000..=most).contains(&taken), "{role:?}, {write_buffer}: {taken} bytes");
+        assert_eq!((error.kind(), &*error.to_string()), (io::ErrorKind::ConnectionReset, "injected"));
     }
 }
 

@@ -109,32 +109,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
     fn poll_take(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut taken = 0;
         for round in 0..MAX_DRAINS_PER_POLL {
-            let direct = self.state.output.prefers_direct(bytes.len());
-            let drain =
-                if direct { self.state.output.leaves_first() } else { round > 0 && !self.state.output.is_drained() };
-            if drain && self.poll_send_and_watch(cx, false)?.is_pending() {
-                break;
-            }
-            // A Close may have come in while the input was looked at: nothing may follow ours.
-            match self.state.output.check_open() {
-                Err(_) if taken > 0 => break,
-                open => open?,
-            }
-            let len = if direct {
-                let sent = self.poll_output(cx, |output, io, cx| output.poll_direct(io, cx, bytes))?;
-                let replies = self.watch_if_quiet(cx, sent.is_pending());
-                let Poll::Ready(len) = sent else { break };
-                if replies && let Poll::Ready(replied) = self.poll_send(cx, false) {
-                    replied?;
+            match self.poll_take_once(cx, bytes, round > 0) {
+                Poll::Ready(Ok(len)) => {
+                    taken += len;
+                    bytes = bytes.get(len..).unwrap_or_default();
+                    if bytes.is_empty() {
+                        break;
+                    }
                 }
-                len
-            } else {
-                self.state.output.write(bytes)
-            };
-            taken += len;
-            bytes = bytes.get(len..).unwrap_or_default();
-            if bytes.is_empty() {
-                break;
+                // What was taken is told first; an error comes again with the next write.
+                _ if taken > 0 => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
             }
         }
         if taken == 0 {
@@ -143,6 +129,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
             return Poll::Pending;
         }
         Poll::Ready(Ok(taken))
+    }
+
+    /// Takes what there is room for, once the buffer is drained if it is `full`; or sends it from where it is.
+    fn poll_take_once(&mut self, cx: &mut Context<'_>, bytes: &[u8], full: bool) -> Poll<io::Result<usize>> {
+        let direct = self.state.output.prefers_direct(bytes.len());
+        let drain = if direct { self.state.output.leaves_first() } else { full && !self.state.output.is_drained() };
+        if drain {
+            ready!(self.poll_send_and_watch(cx, false))?;
+        }
+        // A Close may have come in while the input was looked at: nothing may follow ours.
+        self.state.output.check_open()?;
+        if !direct {
+            return Poll::Ready(Ok(self.state.output.write(bytes)));
+        }
+        let sent = self.poll_output(cx, |output, io, cx| output.poll_direct(io, cx, bytes))?;
+        let replies = self.watch_if_quiet(cx, sent.is_pending());
+        let len = ready!(sent);
+        if replies {
+            // What fails here fails again with the next write.
+            let _ = self.poll_send(cx, false);
+        }
+        Poll::Ready(Ok(len))
     }
 
     /// Sends what was just written, for those who never flush; the reader is asked to send what the IO does not take.
