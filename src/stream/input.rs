@@ -45,7 +45,7 @@ struct Receiver {
     /// Empty data frames since the last byte of data.
     empties: u16,
     /// Payload of the last Ping that was not answered (RFC 6455 §5.5.3: the last one is enough).
-    pong: Option<Vec<u8>>,
+    pong: Option<Box<[u8]>>,
     /// A Close that has just come. Boxed: that is once in a connection, which is idle for much longer.
     close: Option<Box<Option<CloseFrame>>>,
     /// Set once: nothing more is received after it.
@@ -105,7 +105,7 @@ impl Input {
     }
 
     /// The Pong that is owed.
-    pub(super) fn take_pong(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn take_pong(&mut self) -> Option<Box<[u8]>> {
         self.receiver.pong.take()
     }
 
@@ -327,7 +327,7 @@ impl Receiver {
                 }
             }
             Event::Frame(_) | Event::Payload(_) | Event::Pong(_) => {}
-            Event::Ping(payload) => self.pong = Some(payload),
+            Event::Ping(payload) => self.pong = Some(payload.into()),
             // What this means depends on who closed first: the stream decides.
             Event::Close(frame) => {
                 self.close = Some(Box::new(frame));

@@ -44,8 +44,11 @@ pub(super) struct Output {
     put_off: PutOff,
     direct: Direct,
     /// Payload of the one Pong that is owed.
-    pong: Option<Vec<u8>>,
-    close: CloseState,
+    pong: Option<Box<[u8]>>,
+    /// Payload of the Close that is owed, to be sent after what is buffered.
+    close: Option<Box<[u8]>>,
+    /// Whether a Close is owed or was sent: no data may follow (RFC 6455 §5.5.1).
+    closing: bool,
     /// Set once: the IO failed.
     failure: Option<Failure>,
     /// Whether data was taken since all was last sent and flushed; after a failure, whether some is lost.
@@ -78,18 +81,6 @@ impl Direct {
     }
 }
 
-/// How far the Close frame has come.
-#[derive(Debug, Default)]
-enum CloseState {
-    /// Data may be written.
-    #[default]
-    Open,
-    /// To be sent after what is buffered, with this payload.
-    Owed(Vec<u8>),
-    /// In the buffer, or sent: nothing may follow (RFC 6455 §5.5.1).
-    Encoded,
-}
-
 impl Output {
     pub(super) fn new(role: Role, config: &StreamConfig) -> Self {
         Output {
@@ -101,7 +92,8 @@ impl Output {
             put_off: PutOff::new(config.flushes_put_off().unwrap_or(false)),
             direct: Direct::Untried,
             pong: None,
-            close: CloseState::Open,
+            close: None,
+            closing: false,
             failure: None,
             holds_data: false,
         }
@@ -117,9 +109,9 @@ impl Output {
     /// Whether data may be written: an IO that failed and a stream that is closed take none.
     pub(super) fn check_open(&self) -> io::Result<()> {
         self.check_io()?;
-        match self.close {
-            CloseState::Open => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the stream is closed for writing")),
+        match self.closing {
+            false => Ok(()),
+            true => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the stream is closed for writing")),
         }
     }
 
@@ -150,23 +142,24 @@ impl Output {
 
     /// Whether a control frame waits for room in the buffer.
     pub(super) fn owes_control(&self) -> bool {
-        self.pong.is_some() || matches!(self.close, CloseState::Owed(_))
+        self.pong.is_some() || self.close.is_some()
     }
 
     /// Owes a Pong, in place of the one that was owed before; none after a Close.
-    pub(super) fn owe_pong(&mut self, payload: Vec<u8>) {
-        if matches!(self.close, CloseState::Open) {
+    pub(super) fn owe_pong(&mut self, payload: Box<[u8]>) {
+        if !self.closing {
             self.pong = Some(payload);
         }
     }
 
     /// Owes a Close; `false` if one was owed or sent before.
     pub(super) fn owe_close(&mut self, frame: Option<&CloseFrame>) -> bool {
-        let open = matches!(self.close, CloseState::Open);
-        if open {
-            self.close = CloseState::Owed(frame.map(CloseFrame::to_payload).unwrap_or_default());
+        if self.closing {
+            return false;
         }
-        open
+        self.close = Some(frame.map(CloseFrame::to_payload).unwrap_or_default().into());
+        self.closing = true;
+        true
     }
 
     /// Takes as many bytes as the buffer has room for.
@@ -178,7 +171,7 @@ impl Output {
 
     /// Takes all of the bytes if a frame is open that has room for them, or none.
     pub(super) fn extend(&mut self, bytes: &[u8]) -> bool {
-        matches!(self.close, CloseState::Open) && self.encoder.extend(bytes)
+        !self.closing && self.encoder.extend(bytes)
     }
 
     /// Whether so many bytes are better sent from where they are.
@@ -350,11 +343,11 @@ impl Output {
         {
             self.pong = None;
         }
-        if let CloseState::Owed(payload) = &self.close
+        if let Some(payload) = &self.close
             && self.pong.is_none()
             && self.encoder.control(OpCode::Close, payload, masking_key)
         {
-            self.close = CloseState::Encoded;
+            self.close = None;
         }
     }
 
