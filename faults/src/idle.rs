@@ -16,9 +16,10 @@ use crate::{Claim, raise_descriptors};
 /// Ends that are asked for if nothing is said.
 pub(crate) const ENDS: usize = 10_000;
 
-/// Most that a stream may cost beyond what it runs on, object and heap, in bytes: half a KiB, and inside TLS the protocol
-/// agreed on and a server's session in the room of a client's.
-const LIMIT: isize = 704;
+/// Most that a stream may cost beyond what it runs on, object and heap, in bytes: half a KiB.
+///
+/// Inside TLS that includes the protocol agreed on, and a server's session in the room of a client's.
+const LIMIT: isize = 512;
 
 /// Descriptors of the process besides its connections.
 const SPARE: u64 = 100;

@@ -70,7 +70,7 @@ pub(super) enum ReadEnd {
     /// The peer closed and there is nothing wrong with that.
     Closed,
     /// The peer closed with a code that speaks of trouble.
-    Aborted(Closed),
+    Aborted(Box<Closed>),
     /// The IO ended without a Close.
     Truncated,
     /// The peer broke the protocol.
@@ -84,7 +84,7 @@ impl ReadEnd {
     pub(super) fn result(&self) -> io::Result<()> {
         match self {
             ReadEnd::Closed => Ok(()),
-            ReadEnd::Aborted(closed) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, closed.clone())),
+            ReadEnd::Aborted(closed) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, *closed.clone())),
             ReadEnd::Truncated => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection ended without a close frame"))
             }

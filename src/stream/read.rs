@@ -79,12 +79,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<IO> {
             // RFC 6455 §5.5.1: the answer to a Close is a Close with the same code.
             let echo = frame.as_ref().map(|frame| CloseFrame::from(frame.code()));
             let first = self.state.output.owe_close(echo.as_ref());
-            let closed = Closed::new(Initiator::Remote, frame);
+            let closed = Box::new(Closed::new(Initiator::Remote, frame));
             self.state.input.finish(match closed.is_clean() || !first {
                 true => ReadEnd::Closed,
                 false => ReadEnd::Aborted(closed.clone()),
             });
-            self.state.closed.get_or_insert_with(|| Box::new(closed));
+            self.state.closed.get_or_insert(closed);
         }
         if let Some(ReadEnd::Violated(violation)) = self.state.input.end() {
             let code = violation.close_code();
