@@ -68,6 +68,8 @@ mod deadline;
 mod dial;
 mod error;
 pub mod handshake;
+#[cfg(any(feature = "upgrade", feature = "libp2p"))]
+mod heap;
 mod lend;
 #[cfg(feature = "libp2p")]
 pub mod libp2p;
