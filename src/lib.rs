@@ -85,6 +85,9 @@ mod to_ws_addr;
 #[cfg(feature = "upgrade")]
 pub mod upgrade;
 mod wide;
+#[cfg(test)]
+#[path = "../tests/common/woken.rs"]
+mod woken;
 
 pub use addr::{AddrError, DnsFamily, Host, WsAddr};
 pub use config::{StreamConfig, TextFrames};

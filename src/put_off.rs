@@ -9,7 +9,8 @@ use crate::config::MAX_UNFLUSHED;
 /// A flush that is put off is `Pending`, which promises nothing, and its task is woken at once to ask again: what it, or
 /// who runs before it, writes until then leaves with the rest.
 ///
-/// Every stream has one, idle ones too: hence the short counters, which end at their largest value.
+/// Every stream has one, idle ones too: hence the short counters, which end at their largest value. Where nothing is put off
+/// they stand still, for one comparison.
 #[derive(Debug)]
 pub(crate) struct PutOff {
     /// Bytes that passed since a flush was last done.
@@ -41,13 +42,10 @@ impl PutOff {
     /// Whether a flush is put off that is asked for while so many bytes are held besides those that have passed.
     ///
     /// Wakes the task if it is.
-    #[inline]
-    pub(crate) fn puts_off(&mut self, held: impl FnOnce() -> usize, cx: &Context<'_>) -> bool {
-        self.is_on() && self.puts_off_now(held(), cx)
-    }
-
-    #[inline(never)]
-    fn puts_off_now(&mut self, held: usize, cx: &Context<'_>) -> bool {
+    pub(crate) fn puts_off(&mut self, held: usize, cx: &Context<'_>) -> bool {
+        if !self.is_on() {
+            return false;
+        }
         let written = self.written(held);
         let too_much = usize::try_from(written).is_ok_and(|written| written >= MAX_UNFLUSHED);
         let puts_off = written > self.at && !too_much;
@@ -72,43 +70,31 @@ impl PutOff {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
-
     use super::*;
-
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::woken::Woken;
 
     #[test]
     fn a_flush_is_put_off_while_something_is_written_in_between_up_to_a_bound() {
-        let woken = Arc::new(Woken(AtomicUsize::new(0)));
-        let waker = Waker::from(woken.clone());
+        let (woken, waker) = Woken::new();
         let cx = &Context::from_waker(&waker);
         let mut put_off = PutOff::new(true);
-        assert!(!put_off.puts_off(|| 0, cx), "nothing was written");
-        assert!(put_off.puts_off(|| 1, cx));
+        assert!(!put_off.puts_off(0, cx), "nothing was written");
+        assert!(put_off.puts_off(1, cx));
         put_off.pass(1);
-        assert!(!put_off.puts_off(|| 0, cx), "nothing was written in between");
-        assert!(put_off.puts_off(|| 1, cx));
-        assert!(put_off.puts_off(|| MAX_UNFLUSHED - 2, cx));
+        assert!(!put_off.puts_off(0, cx), "nothing was written in between");
+        assert!(put_off.puts_off(1, cx));
+        assert!(put_off.puts_off(MAX_UNFLUSHED - 2, cx));
         for too_much in [MAX_UNFLUSHED - 1, usize::MAX] {
-            assert!(!put_off.puts_off(|| too_much, cx));
+            assert!(!put_off.puts_off(too_much, cx));
         }
         put_off.done();
-        assert!(put_off.puts_off(|| 1, cx));
-        assert_eq!(woken.0.load(Ordering::SeqCst), 4, "as often as one was put off");
+        assert!(put_off.puts_off(1, cx));
+        assert_eq!(woken.count(), 4, "as often as one was put off");
         put_off.pass(usize::MAX);
         put_off.pass(usize::MAX);
-        assert!(!put_off.puts_off(|| usize::MAX, cx));
+        assert!(!put_off.puts_off(usize::MAX, cx));
 
-        assert!(!PutOff::new(false).puts_off(|| 1, cx));
-        assert_eq!(woken.0.load(Ordering::SeqCst), 4);
+        assert!(!PutOff::new(false).puts_off(1, cx));
+        assert_eq!(woken.count(), 4);
     }
 }

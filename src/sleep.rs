@@ -150,8 +150,8 @@ impl Wake for Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::woken::Woken;
     use futures_lite::future::{block_on, or, zip};
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn waiting_at(at: Instant) -> usize {
         Clock::get().lock().waiting.keys().filter(|(instant, _)| *instant == at).count()
@@ -197,24 +197,16 @@ mod tests {
 
     #[test]
     fn the_last_waker_given_is_the_one_that_is_woken() {
-        #[derive(Default)]
-        struct Count(AtomicUsize);
-        impl Wake for Count {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-        let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let (first, second) = (Woken::new(), Woken::new());
         let at = Instant::now() + Duration::from_millis(20);
         let mut sleep = Sleep::at(at);
-        for count in [&first, &second] {
-            let waker = Waker::from(count.clone());
-            assert!(Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker)).is_pending());
+        for (_, waker) in [&first, &second] {
+            assert!(Pin::new(&mut sleep).poll(&mut Context::from_waker(waker)).is_pending());
         }
         assert_eq!(waiting_at(at), 1);
         block_on(Sleep::at(at + Duration::from_millis(1)));
-        assert_eq!(first.0.load(Ordering::SeqCst), 0);
-        assert_eq!(second.0.load(Ordering::SeqCst), 1);
+        assert_eq!(first.0.count(), 0);
+        assert_eq!(second.0.count(), 1);
     }
 
     #[test]

@@ -133,24 +133,13 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
     use super::*;
-
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::woken::Woken;
 
     #[test]
     fn a_place_given_back_wakes_who_waits_for_one() {
         let places = Places::new(2);
-        let woken = Arc::new(Woken(AtomicUsize::new(0)));
-        let waker = Waker::from(woken.clone());
+        let (woken, waker) = Woken::new();
         let cx = &mut Context::from_waker(&waker);
 
         let first = places.take();
@@ -158,10 +147,10 @@ mod tests {
         let second = places.take();
         assert!(places.poll_free(cx).is_pending());
         drop(first);
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert_eq!(woken.count(), 1);
         assert!(places.poll_free(cx).is_ready());
         drop(second);
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "nobody waited");
+        assert_eq!(woken.count(), 1, "nobody waited");
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Output {
 
     /// Whether a flush that is asked for now is put off; its task is woken if it is.
     pub(super) fn puts_flush_off(&mut self, cx: &Context<'_>) -> bool {
-        self.put_off.puts_off(|| self.encoder.len(), cx)
+        self.put_off.puts_off(self.encoder.len(), cx)
     }
 
     /// Whether anything waits to be sent or flushed.

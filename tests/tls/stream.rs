@@ -2,31 +2,15 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use futures_lite::future::{block_on, zip};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ws_transport::tls::MaybeTls;
 
+use crate::common::Woken;
 use crate::common::pipe::{End, Manner};
 use crate::{GOOD, HOLDING, combinations, connected, noise, pipe};
-
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Count {
-    fn taken(&self) -> usize {
-        self.0.swap(0, Ordering::SeqCst)
-    }
-}
 
 fn poll_write(stream: &mut MaybeTls<End>, waker: &Waker, buf: &[u8]) -> Poll<io::Result<usize>> {
     Pin::new(stream).poll_write(&mut Context::from_waker(waker), buf)
@@ -152,20 +136,19 @@ fn a_violation_is_invalid_data_and_ends_both_directions() {
 #[test]
 fn a_writer_under_a_stuck_io_is_parked_and_woken() {
     for_each_end(async |mut ours, mut theirs| {
-        let count = Arc::new(Count::default());
-        let waker = Waker::from(count.clone());
+        let (count, waker) = Woken::new();
         let mut sent = 0;
         while let Poll::Ready(n) = poll_write(&mut ours, &waker, &[7; 10_000]) {
             sent += n.unwrap();
             assert!(sent < 1 << 20, "it takes more than it may keep");
         }
         assert!(sent >= 64 << 10);
-        count.taken();
+        count.take();
         assert!(poll_write(&mut ours, &waker, &[7; 10_000]).is_pending());
         assert!(Pin::new(&mut ours).poll_flush(&mut Context::from_waker(&waker)).is_pending());
-        assert_eq!(count.taken(), 0);
+        assert_eq!(count.take(), 0);
         theirs.read_exact(&mut [0; 20_000]).await.unwrap();
-        assert!(count.taken() > 0, "the writer was not woken");
+        assert!(count.take() > 0, "the writer was not woken");
         assert!(poll_write_after_room_was_made(&mut ours, &waker, &[7; 10_000]).is_ready());
     });
 }
@@ -198,26 +181,25 @@ fn a_parked_write_may_be_given_up_for_another() {
 #[test]
 fn reader_and_writer_are_woken_each_on_their_own() {
     for_each_end(async |mut ours, mut theirs| {
-        let (reads, writes) = (Arc::new(Count::default()), Arc::new(Count::default()));
-        let (reader, writer) = (Waker::from(reads.clone()), Waker::from(writes.clone()));
+        let ((reads, reader), (writes, writer)) = (Woken::new(), Woken::new());
         while poll_write(&mut ours, &writer, &[7; 10_000]).is_ready() {}
         // What TLS sends after the handshake (session tickets) may wake the reader for nothing.
         while poll_read(&mut ours, &reader, &mut [0; 10]).is_ready() {}
         assert!(poll_write(&mut ours, &writer, &[7; 10_000]).is_pending());
-        reads.taken();
-        writes.taken();
+        reads.take();
+        writes.take();
 
         theirs.write_all(b"x").await.unwrap();
         theirs.flush().await.unwrap();
-        assert!(reads.taken() > 0, "the reader was not woken");
-        assert_eq!(writes.taken(), 0);
+        assert!(reads.take() > 0, "the reader was not woken");
+        assert_eq!(writes.take(), 0);
         assert!(matches!(poll_read(&mut ours, &reader, &mut [0; 10]), Poll::Ready(Ok(1))));
         assert!(poll_read(&mut ours, &reader, &mut [0; 10]).is_pending());
-        reads.taken();
+        reads.take();
 
         theirs.read_exact(&mut [0; 20_000]).await.unwrap();
-        assert!(writes.taken() > 0, "the writer was not woken");
-        assert_eq!(reads.taken(), 0);
+        assert!(writes.take() > 0, "the writer was not woken");
+        assert_eq!(reads.take(), 0);
     });
 }
 

@@ -34,7 +34,14 @@ fn reference() -> (PeerId, libp2p_noise::Config) {
 
 /// Two ends of ours over a pipe.
 fn pair(a: Manner, b: Manner) -> (NoiseStream<End>, NoiseStream<End>) {
-    let (a, b) = pipe(a, b);
+    secured(pipe(a, b))
+}
+
+/// Two ends of ours over those.
+fn secured<IO>((a, b): (IO, IO)) -> (NoiseStream<IO>, NoiseStream<IO>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let ((_, alice), (_, bob)) = (ours(), ours());
     let (dialed, accepted) = block_on(zip(alice.upgrade_outbound(a, "/noise"), bob.upgrade_inbound(b, "/noise")));
     (dialed.unwrap().1, accepted.unwrap().1)
@@ -217,10 +224,7 @@ fn putting_off() -> (WsStream<End>, WsStream<End>) {
 
 #[test]
 fn a_stream_below_does_not_put_a_flush_off_again() {
-    let (a, b) = putting_off();
-    let ((_, alice), (_, bob)) = (ours(), ours());
-    let (dialed, accepted) = block_on(zip(alice.upgrade_outbound(a, "/noise"), bob.upgrade_inbound(b, "/noise")));
-    let (mut a, mut b) = (dialed.unwrap().1, accepted.unwrap().1);
+    let (mut a, mut b) = secured(putting_off());
     let (woken, waker) = Woken::new();
     let mut cx = Context::from_waker(&waker);
     for message in 1..=3 {

@@ -1,5 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
 use libp2p_identity::PeerId;
 use proptest::prelude::*;
@@ -7,6 +6,7 @@ use proptest::prelude::*;
 use super::super::frames::{DATA, FIN, GO_AWAY, Header, RST, SYN, WINDOW_UPDATE};
 use super::super::limits::Limits;
 use super::*;
+use crate::woken::Woken;
 
 /// What the link does to the stream below.
 #[derive(Default)]
@@ -64,15 +64,6 @@ impl AsyncWrite for Below {
     }
 }
 
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 /// A link, and the task of a driver that polls it.
 struct Bench {
     link: Link<Below>,
@@ -86,9 +77,8 @@ impl Bench {
         let shared = Arc::new(Shared::new(PeerId::random(), Limits::new()));
         shared.confirm();
         let below = Below { room: usize::MAX, chunk: usize::MAX, ..Below::default() };
-        let woken = Arc::<Woken>::default();
-        let mut bench =
-            Bench { link: Link::new(below, Arc::clone(&shared)), shared, waker: Waker::from(woken.clone()), woken };
+        let (woken, waker) = Woken::new();
+        let mut bench = Bench { link: Link::new(below, Arc::clone(&shared)), shared, waker, woken };
         bench.begin_poll();
         bench
     }
@@ -100,7 +90,7 @@ impl Bench {
 
     /// Whether the driver was woken since it was last asked.
     fn woken(&self) -> bool {
-        self.woken.0.swap(0, Ordering::SeqCst) > 0
+        self.woken.take() > 0
     }
 
     /// Writes a frame as the muxer does; `false` if not all of it was taken.

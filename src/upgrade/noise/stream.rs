@@ -291,7 +291,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for NoiseStream<IO> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check_writable()?;
-        if this.put_off.puts_off(|| 0, cx) {
+        if this.put_off.puts_off(0, cx) {
             return Poll::Pending;
         }
         this.poll_flush_now(cx)
