@@ -123,15 +123,13 @@ impl<IO> WsStream<IO> {
         WsStream { io, state: Box::new(state), lending: None }
     }
 
-    /// Reads from memory of the IO's own, if it lends that.
-    pub(crate) fn lend(mut self) -> Self
+    /// Suits a TLS session below: reads from its own memory, if it lends that, and fills its records.
+    pub(crate) fn over_tls(mut self) -> Self
     where
         IO: Lend,
     {
         self.lending = Lending::of(&self.io);
-        if self.lending.is_some() {
-            self.state.output.fill_tls_records();
-        }
+        self.state.output.fill_tls_records(self.lending.is_some());
         self
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::AsyncWrite;
 
 use super::fault::Failure;
-use crate::config::{DIALERS_TLS_WRITE_BUFFER, StreamConfig};
+use crate::config::{DIALERS_TLS_WRITE_BUFFER, StreamConfig, TLS_WRITE_BUFFER};
 use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 use crate::put_off::PutOff;
@@ -27,6 +27,9 @@ const LEAVES_FIRST: usize = 16 * 1024;
 
 /// The most that one TLS record carries, in bytes (RFC 8446 §5.1).
 const MAX_RECORD: usize = 16 * 1024;
+
+/// Most payload of a frame in a direct write: what the IO leaves of one has to be copied.
+const DIRECT_FRAME: usize = 32 * 1024;
 
 /// Most frames in one vectored write.
 const MAX_DIRECT_FRAMES: usize = 8;
@@ -99,10 +102,13 @@ impl Output {
         }
     }
 
-    /// Fills as many TLS records as suits, over a session of rustls, which sends all records of a write in one.
-    pub(super) fn fill_tls_records(&mut self) {
-        if self.role == Role::Client && self.default_size {
-            self.size = DIALERS_TLS_WRITE_BUFFER;
+    /// Fills as many TLS records as suits, over a session that `gathers` all records of a write in one send or does not.
+    pub(super) fn fill_tls_records(&mut self, gathers: bool) {
+        if self.default_size {
+            self.size = match self.role {
+                Role::Client if gathers => DIALERS_TLS_WRITE_BUFFER,
+                _ => TLS_WRITE_BUFFER,
+            };
         }
     }
 
@@ -198,10 +204,11 @@ impl Output {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_io()?;
-        // The payload of a frame is as large as the buffer, which has room for the header besides.
+        // The payload of a frame fits the buffer, which has room for the header besides.
+        let most = DIRECT_FRAME.min(self.size);
         let mut headers = [([0; Header::MAX_LEN], 0, &[][..]); MAX_DIRECT_FRAMES];
         let mut count = 0;
-        for ((header, header_len, payload), chunk) in headers.iter_mut().zip(bytes.chunks(self.size)) {
+        for ((header, header_len, payload), chunk) in headers.iter_mut().zip(bytes.chunks(most)) {
             *header_len =
                 Header { fin: true, opcode: OpCode::Binary, mask: None, len: chunk.len() as u64 }.encode(header);
             *payload = chunk;
@@ -374,26 +381,28 @@ fn masking_key() -> [u8; 4] {
 mod tests {
     use super::*;
 
-    /// What a write of 100,000 bytes fills.
-    fn filled(role: Role, config: StreamConfig) -> Vec<u8> {
+    /// What a write of 100,000 bytes fills, over TLS.
+    fn filled(role: Role, config: StreamConfig, gathers: bool) -> Vec<u8> {
         let mut output = Output::new(role, &config);
-        output.fill_tls_records();
+        output.fill_tls_records(gathers);
         output.write(&[7; 100_000]);
         output.encoder.seal();
         output.encoder.output().to_vec()
     }
 
     #[test]
-    fn who_dials_over_rustls_fills_four_records_with_one_frame_unless_asked_for_less() {
+    fn a_frame_fills_records_of_tls_unless_asked_for_less() {
         let asked = StreamConfig::new().with_write_buffer(4096);
-        for (role, config, len) in [
-            (Role::Client, StreamConfig::new(), 4 * MAX_RECORD),
-            (Role::Client, asked, 4096),
-            (Role::Server, StreamConfig::new(), 2 * MAX_RECORD),
-            (Role::Server, asked, 4096),
+        for (role, config, gathers, len) in [
+            (Role::Client, StreamConfig::new(), true, 4 * MAX_RECORD),
+            (Role::Client, StreamConfig::new(), false, 3 * MAX_RECORD),
+            (Role::Client, asked, true, 4096),
+            (Role::Server, StreamConfig::new(), true, 3 * MAX_RECORD),
+            (Role::Server, StreamConfig::new(), false, 3 * MAX_RECORD),
+            (Role::Server, asked, true, 4096),
         ] {
-            let frame = filled(role, config);
-            assert_eq!(frame.len(), len, "{role:?}");
+            let frame = filled(role, config, gathers);
+            assert_eq!(frame.len(), len, "{role:?}, {gathers}");
             assert_eq!(frame[1] & 0x7f, 126, "a length of two bytes: some peers refuse longer frames");
         }
     }

@@ -121,13 +121,16 @@ impl<IO: fmt::Debug + AsyncRead + AsyncWrite + Unpin> fmt::Debug for MaybeTls<IO
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<MaybeTls<IO>> {
-    /// Reads what TLS has decrypted from where it lies, which spares one copy of every byte, and has a client fill four TLS
-    /// records before it sends, unless its [write buffer](crate::StreamConfig::with_write_buffer) was set.
+    /// Reads what TLS has decrypted from where it lies, which spares one copy of every byte, and sends full TLS records,
+    /// unless its [write buffer](crate::StreamConfig::with_write_buffer) was set.
     ///
     /// Streams from a [`Dialer`](crate::Dialer) or a [`Listener`](crate::Listener) do so already. It changes nothing on
-    /// a plain IO, nor with a backend that keeps its memory to itself, as native-tls does.
+    /// a plain IO; native-tls keeps its memory to itself.
     pub fn borrow_from_tls(self) -> Self {
-        self.lend()
+        match self.get_ref().backend() {
+            Some(_) => self.over_tls(),
+            None => self,
+        }
     }
 }
 
