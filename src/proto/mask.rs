@@ -120,8 +120,10 @@ fn copy_blocks<'a, 'b, const N: usize>(from: &'a [u8], to: &'b mut [u8], word: u
 #[inline(never)]
 fn copy_rest(from: &[u8], to: &mut [u8], word: u64) {
     let (from, to) = copy_blocks::<SHORT>(from, to, word);
-    to.copy_from_slice(from);
-    xor_tail(to, word);
+    if !from.is_empty() {
+        to.copy_from_slice(from);
+        xor_tail(to, word);
+    }
 }
 
 /// Moves whole blocks down by `gap` and masks them on the way; gives what is left, its first `gap` bytes free again.
