@@ -4,7 +4,7 @@
 //! few of each and says nothing of time.
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -49,6 +49,23 @@ impl AsyncRead for End {
         ring.len -= len;
         ring.start = if ring.len == 0 { 0 } else { (ring.start + len) % CAPACITY };
         Poll::Ready(Ok(len))
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut got = 0;
+        for buf in bufs.iter_mut().filter(|buf| !buf.is_empty()) {
+            match self.as_mut().poll_read(cx, buf)? {
+                Poll::Ready(len) if len == buf.len() => got += len,
+                Poll::Ready(len) => return Poll::Ready(Ok(got + len)),
+                Poll::Pending if got == 0 => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(got))
     }
 }
 

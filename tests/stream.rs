@@ -4,7 +4,7 @@ mod common;
 #[path = "common/manners.rs"]
 mod manners;
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -506,6 +506,99 @@ fn an_io_that_takes_no_more_than_a_record_at_a_time_is_given_full_buffers() {
     for takes in [4, 1000, 16_384] {
         let direct = direct(takes, StreamConfig::new(), &data, 10);
         assert!(direct <= 2 * takes, "{direct} bytes are not from the buffer, where the IO takes {takes} at a time");
+    }
+}
+
+/// Gives frames of so much payload each, and keeps account of the reads and of where payload was put.
+struct Giver {
+    frame: usize,
+    vectored: bool,
+    /// Wire bytes given, and reads.
+    given: usize,
+    reads: usize,
+    /// Address and place in the payload of what the last read put anywhere.
+    put: Vec<(usize, usize)>,
+}
+
+/// Bytes of the headers that a server's frames of medium length have.
+const MEDIUM_HEAD: usize = 4;
+
+impl Giver {
+    fn fill(&mut self, buf: &mut [u8]) {
+        let head = wire::fragment(Role::Server, true, OpCode::Binary, &vec![0; self.frame])[..MEDIUM_HEAD].to_vec();
+        for byte in buf {
+            let (frames, at) = (self.given / (MEDIUM_HEAD + self.frame), self.given % (MEDIUM_HEAD + self.frame));
+            *byte = match at.checked_sub(MEDIUM_HEAD) {
+                None => head[at],
+                Some(at) => {
+                    let place = frames * self.frame + at;
+                    self.put.push((&raw const *byte as usize, place));
+                    place as u8
+                }
+            };
+            self.given += 1;
+        }
+    }
+}
+
+impl AsyncRead for Giver {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.put.clear();
+        self.reads += 1;
+        self.fill(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !self.vectored {
+            return self.poll_read(cx, &mut bufs[0]);
+        }
+        self.put.clear();
+        self.reads += 1;
+        bufs.iter_mut().for_each(|buf| self.fill(buf));
+        Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
+    }
+}
+
+impl AsyncWrite for Giver {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn what_a_client_reads_is_put_where_it_belongs_if_the_io_has_vectored_reads() {
+    for vectored in [true, false] {
+        let io = Giver { frame: 20_000, vectored, given: 0, reads: 0, put: Vec::new() };
+        let mut stream = WsStream::new(io, Role::Client, Vec::new(), StreamConfig::new());
+        let (mut buf, mut got, mut in_place) = (vec![0; 32 * 1024], 0, 0);
+        const READS: usize = 100;
+        for _ in 0..READS {
+            let len = block_on(stream.read(&mut buf)).unwrap();
+            assert!(buf[..len].iter().zip(got..).all(|(byte, place)| *byte == place as u8), "at {got}");
+            let base = buf.as_ptr() as usize;
+            let put = &stream.get_ref().put;
+            in_place +=
+                put.iter().filter(|(address, place)| place.checked_sub(got) == address.checked_sub(base)).count();
+            got += len;
+        }
+        assert!(stream.get_ref().reads <= READS + 2, "the IO is not read header by header: {}", stream.get_ref().reads);
+        assert!(got > READS * 32_000, "the slices are filled: {got}");
+        let percent = in_place * 100 / got;
+        // Of the second frame that ends in a read the header is not aside.
+        assert_eq!(percent >= 80, vectored, "{percent} % in place");
     }
 }
 

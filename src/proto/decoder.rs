@@ -156,6 +156,11 @@ impl Decoder {
         self.state == State::Data && self.remaining == 0 && self.head_len == 0
     }
 
+    /// How much payload of the current data frame is still to come before the next header; `None` within anything else.
+    pub(crate) fn remaining(&self) -> Option<usize> {
+        (self.state == State::Data && self.head_len == 0).then(|| usize::try_from(self.remaining).unwrap_or(usize::MAX))
+    }
+
     fn take(&mut self, len: usize) {
         self.remaining = self.remaining.saturating_sub(len as u64);
     }

@@ -1,6 +1,6 @@
 //! What comes in: deframing in place, into the caller's slice or the read buffer.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 use futures_lite::AsyncRead;
 
 use super::fault::{Failure, ReadEnd};
+use super::heads::Heads;
 use crate::config::{DIRECT_READ, StreamConfig, TextFrames};
 use crate::lend::Lending;
 use crate::pool;
-use crate::proto::{CloseFrame, Decoder, Event, OpCode, Role, Violation};
+use crate::proto::{CloseFrame, Decoder, Event, Header, OpCode, Role, Violation};
 
 /// Empty data frames that are taken in a row; one more and the peer is playing games.
 const MAX_EMPTY: u16 = 1024;
@@ -41,6 +42,7 @@ struct Buffer {
 #[derive(Debug)]
 struct Receiver {
     decoder: Decoder,
+    heads: Heads,
     text: TextFrames,
     /// Empty data frames since the last byte of data.
     empties: u16,
@@ -58,6 +60,7 @@ impl Input {
         Input {
             receiver: Receiver {
                 decoder: Decoder::new(role),
+                heads: Heads::new(role),
                 text: config.text_frames(),
                 empties: 0,
                 pong: None,
@@ -194,12 +197,15 @@ impl Input {
     ) -> Poll<io::Result<Option<usize>>> {
         let size = self.size.min(slice.len());
         let slice = slice.get_mut(..size).unwrap_or_default();
-        let len = ready!(Pin::new(io).poll_read(cx, slice))?.min(size);
-        if len == 0 {
-            return Poll::Ready(Ok(None));
-        }
-        let (plain, raw) = self.receiver.deframe(slice, 0, 0, len, budget);
-        let rest = slice.get(raw..len).unwrap_or_default();
+        let received = match self.receiver.next_head(size) {
+            Some((at, head_len)) => ready!(self.receiver.poll_around(io, cx, slice, at, head_len, budget))?,
+            None => {
+                Some(ready!(Pin::new(io).poll_read(cx, slice))?.min(size)).filter(|len| *len > 0).map(|len| (0, len))
+            }
+        };
+        let Some((from, end)) = received else { return Poll::Ready(Ok(None)) };
+        let (plain, raw) = self.receiver.deframe(slice, from, from, end, budget);
+        let rest = slice.get(raw..end).unwrap_or_default();
         if !rest.is_empty() {
             let mut bytes = pool::take(self.size);
             // It fits: `slice` was cut to the buffer's size.
@@ -236,6 +242,55 @@ impl std::fmt::Debug for Buffer {
 }
 
 impl Receiver {
+    /// Where in the next `len` bytes a header is expected, and how long it is, if it is worth reading aside.
+    fn next_head(&self, len: usize) -> Option<(usize, usize)> {
+        let head_len = self.heads.expected()?;
+        let at = self.decoder.remaining()?;
+        at.checked_add(head_len).is_some_and(|end| end < len).then_some((at, head_len))
+    }
+
+    /// Reads once into `slice`, with the header that is expected at `at` aside; says from where to where it has to be deframed
+    /// still, with payload before that, or `None` at the end of the IO.
+    ///
+    /// Where the guess was wrong, what was read aside is put back, for which there is room.
+    fn poll_around<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        slice: &mut [u8],
+        at: usize,
+        head_len: usize,
+        budget: &mut u32,
+    ) -> Poll<io::Result<Option<(usize, usize)>>> {
+        let mut head = [0; Header::MAX_LEN];
+        let (size, room) = (slice.len(), slice.len().saturating_sub(head_len));
+        let (before, after) = slice.get_mut(..room).unwrap_or_default().split_at_mut_checked(at).unwrap_or_default();
+        let mut bufs = [before, head.get_mut(..head_len).unwrap_or_default(), after].map(IoSliceMut::new);
+        // Some IO reads into the first slice alone, whether or not there is room in it.
+        let bufs = bufs.get_mut(usize::from(at == 0)..).unwrap_or_default();
+        let first = bufs.first().map_or(0, |buf| buf.len());
+        let len = ready!(Pin::new(io).poll_read_vectored(cx, bufs))?.min(size);
+        self.heads.read(len, first);
+        let Some(beyond) = len.checked_sub(at).filter(|beyond| *beyond > 0) else {
+            return Poll::Ready(Ok((len > 0).then_some((0, len))));
+        };
+
+        let head = head.get_mut(..head_len.min(beyond)).unwrap_or_default();
+        let end = len.saturating_sub(head.len());
+        if matches!(Header::decode(head), Ok(Some((header, used))) if used == head_len && !header.opcode.is_control()) {
+            self.deframe(slice, 0, 0, at, budget);
+            self.deframe(head, 0, 0, head_len, budget);
+            return Poll::Ready(Ok(Some((at, end))));
+        }
+        if let Some(behind) = slice.get_mut(at..len) {
+            behind.copy_within(..end.saturating_sub(at), head.len());
+            if let Some(gap) = behind.get_mut(..head.len()) {
+                gap.copy_from_slice(head);
+            }
+        }
+        Poll::Ready(Ok(Some((0, len))))
+    }
+
     /// Deframes `buf[raw..end]`, with its payload moved down to `plain`, and says where payload and the rest end now.
     ///
     /// It stops between frames when the budget is used up, and for good at a Close or a violation.
@@ -316,6 +371,9 @@ impl Receiver {
 
     /// Takes note of an event that is no payload; nothing is received after a Close.
     fn note(&mut self, event: Event) -> ControlFlow<()> {
+        if let Event::Frame(header) = &event {
+            self.heads.note(header);
+        }
         match event {
             Event::Frame(header) if header.opcode == OpCode::Text && self.text == TextFrames::Refuse => {
                 self.end = Some(ReadEnd::Violated(Violation::Text));
@@ -341,7 +399,7 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Header, Mask};
+    use crate::proto::Mask;
     use proptest::prelude::*;
 
     fn receiver() -> Receiver {

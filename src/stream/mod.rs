@@ -2,9 +2,11 @@
 
 mod close;
 mod fault;
+mod heads;
 mod input;
 mod output;
 mod read;
+mod trial;
 mod wakers;
 mod write;
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::AsyncWrite;
 
 use super::fault::Failure;
+use super::trial::Trial;
 use crate::config::{DIALERS_TLS_WRITE_BUFFER, StreamConfig, TLS_WRITE_BUFFER};
 use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
@@ -45,7 +46,11 @@ pub(super) struct Output {
     /// Whether the IO was given bytes since it was last flushed.
     unflushed: bool,
     put_off: PutOff,
-    direct: Direct,
+    /// Whether direct writes pay with this IO.
+    ///
+    /// They do where it takes much of one at a time, as a socket and rustls do. It may take the first slice alone, which is a
+    /// header, or no more than a record, as OpenSSL's sessions do: then it is better given full buffers.
+    direct: Trial,
     /// Payload of the one Pong that is owed.
     pong: Option<Box<[u8]>>,
     /// Payload of the Close that is owed, to be sent after what is buffered.
@@ -58,32 +63,6 @@ pub(super) struct Output {
     holds_data: bool,
 }
 
-/// What an IO makes of direct writes, by the first two of them.
-///
-/// They pay where it takes much of one at a time, as a socket and rustls do. It may take the first slice alone, which is a
-/// header, or no more than a record, as OpenSSL's sessions do: then it is better given full buffers. A socket that is
-/// nearly full may look the same, hence two; and one that has taken much is not judged again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direct {
-    Untried,
-    /// The first one was taken in small part.
-    TriedOnce,
-    Pays,
-    DoesNotPay,
-}
-
-impl Direct {
-    /// After one of so many bytes, of which the IO took these.
-    fn after(self, offered: usize, taken: usize) -> Self {
-        match self {
-            Direct::Untried | Direct::TriedOnce if taken > MAX_RECORD || taken == offered => Direct::Pays,
-            Direct::Untried => Direct::TriedOnce,
-            Direct::TriedOnce => Direct::DoesNotPay,
-            known => known,
-        }
-    }
-}
-
 impl Output {
     pub(super) fn new(role: Role, config: &StreamConfig) -> Self {
         Output {
@@ -93,7 +72,7 @@ impl Output {
             default_size: config.has_default_write_buffer(),
             unflushed: false,
             put_off: PutOff::new(config.flushes_put_off().unwrap_or(false)),
-            direct: Direct::Untried,
+            direct: Trial::Untried,
             pong: None,
             close: None,
             closing: false,
@@ -183,7 +162,7 @@ impl Output {
     /// Whether so many bytes are better sent from where they are.
     pub(super) fn prefers_direct(&self, len: usize) -> bool {
         let least = DIRECT_WRITE.min(self.size.saturating_mul(2));
-        self.role == Role::Server && len >= least && self.direct != Direct::DoesNotPay
+        self.role == Role::Server && len >= least && self.direct != Trial::DoesNotPay
     }
 
     /// Whether what is in the buffer has to leave before a direct write; below that it leaves together with it.
@@ -237,7 +216,7 @@ impl Output {
             self.unflushed = true;
             self.put_off.pass(sent);
             let offered = slices.iter().fold(0usize, |len, slice| len.saturating_add(slice.len()));
-            self.direct = self.direct.after(offered, sent);
+            self.direct = self.direct.after(sent > MAX_RECORD || sent == offered);
             let before = before.len();
             self.encoder.advance(sent);
             if sent > before {

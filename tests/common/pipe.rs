@@ -1,7 +1,7 @@
 //! A pipe in memory that is as unpleasant as an `AsyncRead + AsyncWrite` may be.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -19,7 +19,7 @@ pub struct Manner {
     pub stutter: bool,
     /// Whether nothing arrives before a flush.
     pub until_flush: bool,
-    /// Whether vectored writes take more than the first slice.
+    /// Whether vectored reads and writes move more than the first slice.
     pub vectored: bool,
     /// Writes fail when so many bytes were written.
     pub fail_write_at: Option<usize>,
@@ -60,7 +60,7 @@ pub struct End {
     /// For each operation whether its next poll is let through, where every other one is not. Counted together, a task
     /// that polls two of them in turn might find the same one `Pending` for ever.
     steady: [bool; 4],
-    /// Slices of a vectored write, joined.
+    /// Slices of a vectored read or write, joined.
     joined: Vec<u8>,
     pub read: usize,
     pub written: usize,
@@ -178,6 +178,32 @@ impl AsyncRead for End {
             writer.wake();
         }
         Poll::Ready(Ok(len))
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.manner.vectored {
+            let mut joined = std::mem::take(&mut self.joined);
+            joined.resize(bufs.iter().map(|buf| buf.len()).sum(), 0);
+            let polled = self.as_mut().poll_read(cx, &mut joined);
+            if let Poll::Ready(Ok(len)) = polled {
+                let mut rest = &joined[..len];
+                for buf in bufs {
+                    let (now, later) = rest.split_at(rest.len().min(buf.len()));
+                    buf[..now.len()].copy_from_slice(now);
+                    rest = later;
+                }
+            }
+            self.joined = joined;
+            return polled;
+        }
+        match bufs.iter_mut().find(|buf| !buf.is_empty()) {
+            Some(first) => self.as_mut().poll_read(cx, first),
+            None => Poll::Ready(Ok(0)),
+        }
     }
 }
 
