@@ -405,7 +405,7 @@ fn what_is_left_of_a_large_write_leaves_together_with_the_next() {
     let mut wire = Vec::new();
     // 64 KiB at a time, as a TLS session does.
     let io = Taker { takes: 65_536, taken: Vec::new(), see: |bytes: &[u8]| wire.extend_from_slice(bytes) };
-    let mut stream = WsStream::new(io, Role::Server, Vec::new(), StreamConfig::new());
+    let mut stream = WsStream::new(io, Role::Server, Vec::new(), StreamConfig::new().with_write_buffer(32 * 1024));
     let data = pattern(65_536);
     block_on(async {
         for _ in 0..10 {
@@ -481,31 +481,41 @@ fn direct(takes: usize, config: StreamConfig, data: &[u8], writes: usize) -> usi
 
 #[test]
 fn large_writes_of_a_server_are_not_copied_however_long_it_sends_and_whatever_the_io_takes() {
-    // 64 KiB is what a TLS session takes, and what it leaves becomes 8 bytes more with each write. Of the last, the second
+    // 64 KiB is what a TLS session takes, and what it leaves becomes 8 bytes more with each write. Of the fifth, the second
     // of two frames is never taken, and half is the most there can be.
+    const BUFFER: usize = 32 * 1024;
     let usual = StreamConfig::new().write_buffer();
-    for (takes, buffer, least) in [
-        (65_536, usual, 80),
-        (usize::MAX, usual, 99),
-        (100_000, usual, 99),
-        (48_000, usual, 70),
-        (32_772, usual, 49),
+    for (takes, buffer, len, least) in [
+        (65_536, BUFFER, 65_536, 80),
+        (usize::MAX, BUFFER, 65_536, 99),
+        (100_000, BUFFER, 65_536, 99),
+        (48_000, BUFFER, 65_536, 70),
+        (32_772, BUFFER, 65_536, 49),
+        (usize::MAX, usual, 81_920, 99),
+        // Of a MiB the last 64 KiB wait in the buffer.
+        (usize::MAX, usual, 1 << 20, 93),
+        (300_000, usual, 1 << 20, 85),
         // Eight frames of so little are less than a record, and all that a write can offer.
-        (usize::MAX, 1024, 90),
+        (usize::MAX, 1024, 65_536, 90),
     ] {
-        let data = pattern(65_536);
+        let data = pattern(len);
         let config = StreamConfig::new().with_write_buffer(buffer);
-        let percent = direct(takes, config, &data, 10_000) / (data.len() * 100);
-        assert!(percent >= least, "{percent} % of the bytes, where the IO takes {takes} at a time");
+        let writes = (640 << 20) / len;
+        let percent = direct(takes, config, &data, writes) / (data.len() * writes / 100);
+        assert!(percent >= least, "{percent} % of {len} bytes each, where the IO takes {takes} at a time");
     }
+    let data = pattern(65_536);
+    assert_eq!(direct(usize::MAX, StreamConfig::new(), &data, 10), 0, "little more than a buffer full is copied");
 }
 
 #[test]
 fn an_io_that_takes_no_more_than_a_record_at_a_time_is_given_full_buffers() {
-    let data = pattern(65_536);
-    for takes in [4, 1000, 16_384] {
+    let data = pattern(1 << 20);
+    // Of the first bytes taken the open frame's are some, or all.
+    for (takes, least) in [(4, 0), (1000, 1), (16_384, 16_384)] {
         let direct = direct(takes, StreamConfig::new(), &data, 10);
-        assert!(direct <= 2 * takes, "{direct} bytes are not from the buffer, where the IO takes {takes} at a time");
+        let expected = least..=2 * takes;
+        assert!(expected.contains(&direct), "{direct} bytes from where they are, where the IO takes {takes} at a time");
     }
 }
 

@@ -13,11 +13,11 @@ use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 use crate::put_off::PutOff;
 
-/// Unmasked writes of at least this many bytes go out from the caller's slice, without a copy; of two buffers full, where
-/// that is less.
+/// Unmasked writes of at least this many bytes go out from the caller's slice, without a copy; of two buffers full, where that
+/// is less, and of one and a third, where that is more.
 ///
-/// Below, a frame and a send of their own cost more than the copy that lets them share one; over TLS each would end in a
-/// record of a few bytes besides.
+/// Below, a frame and a send of their own cost more than the copy that lets them share one, and so does the little that a
+/// write has beyond a buffer full; over TLS each would end in a record of a few bytes besides.
 const DIRECT_WRITE: usize = 64 * 1024;
 
 /// What is in the buffer leaves before a direct write from so many bytes on, and together with it below: 16 KiB.
@@ -29,8 +29,9 @@ const LEAVES_FIRST: usize = 16 * 1024;
 /// The most that one TLS record carries, in bytes (RFC 8446 §5.1).
 const MAX_RECORD: usize = 16 * 1024;
 
-/// Most payload of a frame in a direct write: what the IO leaves of one has to be copied.
-const DIRECT_FRAME: usize = 32 * 1024;
+/// Payload of a frame in a direct write over TLS: half of what rustls takes at a time, as what it leaves of one has to be
+/// copied.
+const DIRECT_TLS_FRAME: usize = 32 * 1024;
 
 /// Most frames in one vectored write.
 const MAX_DIRECT_FRAMES: usize = 8;
@@ -43,6 +44,7 @@ pub(super) struct Output {
     size: usize,
     /// Whether nobody asked for that size.
     default_size: bool,
+    over_tls: bool,
     /// Whether the IO was given bytes since it was last flushed.
     unflushed: bool,
     put_off: PutOff,
@@ -70,6 +72,7 @@ impl Output {
             role,
             size: config.write_buffer(),
             default_size: config.has_default_write_buffer(),
+            over_tls: false,
             unflushed: false,
             put_off: PutOff::new(config.flushes_put_off().unwrap_or(false)),
             direct: Trial::Untried,
@@ -89,6 +92,7 @@ impl Output {
                 _ => TLS_WRITE_BUFFER,
             };
         }
+        self.over_tls = true;
     }
 
     /// Whether data may be written: an IO that failed and a stream that is closed take none.
@@ -161,8 +165,10 @@ impl Output {
 
     /// Whether so many bytes are better sent from where they are.
     pub(super) fn prefers_direct(&self, len: usize) -> bool {
-        let least = DIRECT_WRITE.min(self.size.saturating_mul(2));
-        self.role == Role::Server && len >= least && self.direct != Trial::DoesNotPay
+        self.role == Role::Server
+            && len >= DIRECT_WRITE.min(self.size.saturating_mul(2))
+            && len.saturating_sub(self.size) >= self.size / 3
+            && self.direct != Trial::DoesNotPay
     }
 
     /// Whether what is in the buffer has to leave before a direct write; below that it leaves together with it.
@@ -184,7 +190,7 @@ impl Output {
     ) -> Poll<io::Result<usize>> {
         self.check_io()?;
         // The payload of a frame fits the buffer, which has room for the header besides.
-        let most = DIRECT_FRAME.min(self.size);
+        let most = if self.over_tls { self.size.min(DIRECT_TLS_FRAME) } else { self.size };
         let mut headers = [([0; Header::MAX_LEN], 0, &[][..]); MAX_DIRECT_FRAMES];
         let mut count = 0;
         for ((header, header_len, payload), chunk) in headers.iter_mut().zip(bytes.chunks(most)) {
@@ -383,6 +389,25 @@ mod tests {
             let frame = filled(role, config, gathers);
             assert_eq!(frame.len(), len, "{role:?}, {gathers}");
             assert_eq!(frame[1] & 0x7f, 126, "a length of two bytes: some peers refuse longer frames");
+        }
+    }
+
+    #[test]
+    fn a_write_goes_out_from_where_it_is_if_it_is_well_over_a_buffer_full_and_not_masked() {
+        let config = StreamConfig::new();
+        for (role, over_tls, config, least) in [
+            (Role::Server, false, config, Some(80 * 1024)),
+            (Role::Server, true, config, Some(64 * 1024)),
+            (Role::Server, false, config.with_write_buffer(32 * 1024), Some(64 * 1024)),
+            (Role::Server, true, config.with_write_buffer(1024), Some(2048)),
+            (Role::Client, false, config, None),
+        ] {
+            let mut output = Output::new(role, &config);
+            if over_tls {
+                output.fill_tls_records(true);
+            }
+            let found = (0..1 << 20).find(|len| output.prefers_direct(*len));
+            assert_eq!(found, least, "{role:?}, {over_tls}, {config:?}");
         }
     }
 }
