@@ -519,8 +519,10 @@ fn an_io_that_takes_no_more_than_a_record_at_a_time_is_given_full_buffers() {
     }
 }
 
-/// Gives frames of so much payload each, and keeps account of the reads and of where payload was put.
+/// Gives frames of so much payload each, behind a header of their own, and keeps account of the reads and of where payload
+/// was put.
 struct Giver {
+    head: Vec<u8>,
     frame: usize,
     vectored: bool,
     /// Wire bytes given, and reads.
@@ -530,16 +532,19 @@ struct Giver {
     put: Vec<(usize, usize)>,
 }
 
-/// Bytes of the headers that a server's frames of medium length have.
-const MEDIUM_HEAD: usize = 4;
-
 impl Giver {
+    fn new(frame: usize, vectored: bool) -> Self {
+        let mut head = wire::fragment(Role::Server, true, OpCode::Binary, &vec![0; frame]);
+        head.truncate(head.len() - frame);
+        Giver { head, frame, vectored, given: 0, reads: 0, put: Vec::new() }
+    }
+
     fn fill(&mut self, buf: &mut [u8]) {
-        let head = wire::fragment(Role::Server, true, OpCode::Binary, &vec![0; self.frame])[..MEDIUM_HEAD].to_vec();
+        let each = self.head.len() + self.frame;
         for byte in buf {
-            let (frames, at) = (self.given / (MEDIUM_HEAD + self.frame), self.given % (MEDIUM_HEAD + self.frame));
-            *byte = match at.checked_sub(MEDIUM_HEAD) {
-                None => head[at],
+            let (frames, at) = (self.given / each, self.given % each);
+            *byte = match at.checked_sub(self.head.len()) {
+                None => self.head[at],
                 Some(at) => {
                     let place = frames * self.frame + at;
                     self.put.push((&raw const *byte as usize, place));
@@ -591,7 +596,7 @@ impl AsyncWrite for Giver {
 #[test]
 fn what_a_client_reads_is_put_where_it_belongs_if_the_io_has_vectored_reads() {
     for vectored in [true, false] {
-        let io = Giver { frame: 20_000, vectored, given: 0, reads: 0, put: Vec::new() };
+        let io = Giver::new(20_000, vectored);
         let mut stream = WsStream::new(io, Role::Client, Vec::new(), StreamConfig::new());
         let (mut buf, mut got, mut in_place) = (vec![0; 32 * 1024], 0, 0);
         const READS: usize = 100;
