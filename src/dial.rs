@@ -169,7 +169,7 @@ impl Dialer {
         };
 
         log::debug!("{addr}: asking for the upgrade");
-        let early = step(Phase::Handshake, deadline, pin!(handshake::request(&mut io, &request))).await?;
+        let early = step(Phase::Handshake, deadline, pin!(handshake::ask(&mut io, &request))).await?;
         log::debug!("{addr}: open");
         // Only here is the stream made: every future that gives it on copies it, and it is some 500 bytes long.
         Ok(WsStream::new(io, Role::Client, early, self.stream).borrow_from_tls())

@@ -126,7 +126,7 @@ impl WsAddr {
         }
         match self.port() {
             port if port == self.default_port() => host,
-            port => format!("{host}:{port}"),
+            port => host + ":" + &port.to_string(),
         }
     }
 

@@ -58,16 +58,13 @@ async fn negotiate<IO>(io: &mut IO, request: &ClientRequest) -> Result<Vec<u8>, 
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let outcome = Deadline::after(request.timeout).run(pin!(exchange(io, request))).await;
+    let outcome = Deadline::after(request.timeout).run(pin!(ask(io, request))).await;
     let outcome = outcome.unwrap_or_else(|late| Err(late.into()));
-    match &outcome {
-        Ok(_) => log::debug!("websocket upgrade granted by the server"),
-        Err(error) => log::debug!("websocket upgrade failed: {error}"),
-    }
-    outcome
+    outcome.inspect_err(|error| log::debug!("websocket upgrade failed: {error}"))
 }
 
-async fn exchange<IO>(io: &mut IO, request: &ClientRequest) -> Result<Vec<u8>, HandshakeError>
+/// As [`request`], for callers with a deadline of their own: the request's timeout is not looked at.
+pub(crate) async fn ask<IO>(io: &mut IO, request: &ClientRequest) -> Result<Vec<u8>, HandshakeError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -84,6 +81,7 @@ where
         match response.status {
             StatusCode::SWITCHING_PROTOCOLS => {
                 check_response(&response, &key).map_err(HandshakeError::InvalidResponse)?;
+                log::debug!("websocket upgrade granted by the server");
                 return Ok(reader.into_early());
             }
             // A client MUST be able to parse interim responses, even unexpected ones (RFC 9110 §15.2).

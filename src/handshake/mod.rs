@@ -37,6 +37,7 @@ mod server;
 #[cfg(test)]
 mod wire;
 
+pub(crate) use client::ask;
 pub use client::{ClientRequest, InvalidRequest, client, request};
 pub use server::{Policy, ServerOptions, UpgradeRequest, respond, server};
 pub(crate) use server::{respond_until, unavailable};

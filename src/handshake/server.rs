@@ -91,7 +91,8 @@ where
         }
         Err(cause) => {
             let (refusal, text) = encode_refusal(&cause, reader.head().starts_with(b"HEAD "));
-            refuse(io, &text, deadline).await;
+            // Boxed, or every handshake would carry the room for it along.
+            Box::pin(refuse(io, &text, deadline)).await;
             Err(HandshakeError::Rejected { refusal: Box::new(refusal), cause })
         }
     }

@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
     /// The values of all fields of this name.
     pub(crate) fn all(&self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_str().as_bytes();
-        self.0.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        self.0.iter().filter(move |(other, _)| is_called(other, name)).map(|(_, value)| *value)
     }
 
     /// Whether there is one of this name.
@@ -75,6 +75,12 @@ impl<'a> Fields<'a> {
         }
         Ok(map)
     }
+}
+
+/// Whether this is `name`, which is in lower case, in whatever case; without a branch, so that bytes are compared together.
+fn is_called(field: &[u8], name: &[u8]) -> bool {
+    let differences = || field.iter().zip(name).fold(0, |all, (byte, lower)| all | (byte.to_ascii_lowercase() ^ lower));
+    field.len() == name.len() && differences() == 0
 }
 
 /// The first field, and what comes after its line (RFC 9112 §5).

@@ -151,8 +151,8 @@ pub(crate) fn is_authority(host: &[u8]) -> bool {
 /// Whether this is a request target in origin form, complete and in ASCII (RFC 9112 §3.2.1).
 pub(crate) fn is_origin_form(target: &str) -> bool {
     // `http` drops a fragment without a word: what it gives back must be what went in.
-    let parsed = PathAndQuery::try_from(target);
-    target.starts_with('/') && target.is_ascii() && parsed.is_ok_and(|parsed| parsed.as_str() == target)
+    let is_kept = || PathAndQuery::try_from(target).is_ok_and(|parsed| parsed.as_str() == target);
+    target == "/" || target.starts_with('/') && target.is_ascii() && is_kept()
 }
 
 /// Whether this may stand in a token (RFC 9110 §5.6.2).
@@ -221,6 +221,10 @@ fn parse_version(version: &[u8]) -> Result<Option<Version>, HeadError> {
 
 /// A target in any form of RFC 9112 §3.2: a server MUST accept the absolute form, which names the path as well.
 fn parse_target(target: &[u8]) -> Option<Uri> {
+    // As most ask for, without a copy.
+    if target == b"/" {
+        return Some(Uri::from_static("/"));
+    }
     if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
         return None;
     }

@@ -4,7 +4,7 @@ use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use async_tungstenite::tungstenite::http::{Method, StatusCode, Version};
 
-use super::{FieldError, Fields, RequestError, RequestHead, ResponseError, ResponseHead, is_authority, is_token_byte};
+use super::{FieldError, RequestError, RequestHead, ResponseError, ResponseHead, is_authority, is_token_byte};
 
 /// The only version of the protocol (RFC 6455 §4.1).
 pub(super) const WEBSOCKET_VERSION: &str = "13";
@@ -52,14 +52,15 @@ pub(crate) fn accept_request(request: &RequestHead<'_>, path: Option<&str>) -> R
     }
     // "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request." (RFC 9110 §7.8)
     // What is left is a plain GET of a resource that can only be had by an upgrade.
-    if request.version == Version::HTTP_10 || !fields.has(&header::UPGRADE) {
+    if request.version == Version::HTTP_10 {
         return Err(RequestError::NoUpgrade);
     }
-    fields.one(header::UPGRADE)?;
-    if !has_token(fields, header::UPGRADE, "websocket") {
-        return Err(RequestError::NoUpgrade);
+    match fields.one(header::UPGRADE) {
+        Ok(upgrade) if has_token([upgrade], "websocket") => {}
+        Ok(_) | Err(FieldError::Missing(_)) => return Err(RequestError::NoUpgrade),
+        Err(error) => return Err(error.into()),
     }
-    if !has_token(fields, header::CONNECTION, "upgrade") {
+    if !has_token(fields.all(&header::CONNECTION), "upgrade") {
         return Err(match fields.has(&header::CONNECTION) {
             true => FieldError::Invalid(header::CONNECTION).into(),
             false => FieldError::Missing(header::CONNECTION).into(),
@@ -89,7 +90,7 @@ pub(crate) fn check_response(response: &ResponseHead<'_>, key: &str) -> Result<(
     if !fields.one(header::UPGRADE)?.eq_ignore_ascii_case(b"websocket") {
         return Err(FieldError::Invalid(header::UPGRADE).into());
     }
-    if !has_token(fields, header::CONNECTION, "upgrade") {
+    if !has_token(fields.all(&header::CONNECTION), "upgrade") {
         return Err(match fields.has(&header::CONNECTION) {
             true => FieldError::Invalid(header::CONNECTION).into(),
             false => FieldError::Missing(header::CONNECTION).into(),
@@ -182,17 +183,23 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
         || name.as_str().starts_with("sec-websocket-")
 }
 
-/// Whether one of the fields of this name, each a comma-separated list, has the token (RFC 9110 §5.6.1).
+/// Whether one of these values of a field, each a comma-separated list, has the token (RFC 9110 §5.6.1).
 ///
 /// Not if anything in them is neither a token nor a protocol with its version (RFC 9110 §7.6.1, §7.8).
-fn has_token(fields: &Fields<'_>, name: HeaderName, token: &str) -> bool {
-    let items = fields.all(&name).flat_map(|list| list.split(|&byte| byte == b','));
+fn has_token<'a>(lists: impl IntoIterator<Item = &'a [u8]>, token: &str) -> bool {
     let mut found = false;
-    for item in items.map(<[u8]>::trim_ascii) {
-        if item.eq_ignore_ascii_case(token.as_bytes()) {
+    for list in lists {
+        // Most of them are the token and nothing else.
+        if list.eq_ignore_ascii_case(token.as_bytes()) {
             found = true;
-        } else if !item.iter().all(|&byte| is_token_byte(byte) || byte == b'/') {
-            return false;
+            continue;
+        }
+        for item in list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if item.eq_ignore_ascii_case(token.as_bytes()) {
+                found = true;
+            } else if !item.iter().all(|&byte| is_token_byte(byte) || byte == b'/') {
+                return false;
+            }
         }
     }
     found
@@ -203,7 +210,9 @@ fn has_token(fields: &Fields<'_>, name: HeaderName, token: &str) -> bool {
 /// The four bits that pad the last digit are not looked at: RFC 6455 §4.2.2 does not ask a server to decode the key.
 fn is_key(key: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_digit))
+    // All of them are looked at, so that they can be together.
+    let are_digits = |digits: &[u8; 22]| digits.iter().fold(true, |all, byte| all & is_digit(byte));
+    matches!(key.split_first_chunk(), Some((digits, b"==")) if are_digits(digits))
 }
 
 fn is_not_zero(length: &[u8]) -> bool {
@@ -483,7 +492,7 @@ mod tests {
             assert_eq!(parsed.fields.to_map().expect("good"), refusal.headers);
             let length = (answer.len() - end).to_string();
             assert_eq!(parsed.fields.one(header::CONTENT_LENGTH).expect("one"), length.as_bytes());
-            assert!(has_token(&parsed.fields, header::CONNECTION, "close"));
+            assert!(has_token(parsed.fields.all(&header::CONNECTION), "close"));
         }
         assert!(encode_refusal(&RequestError::Method, true).1.ends_with(b"\r\n\r\n"));
     }
