@@ -8,7 +8,7 @@ use futures_lite::AsyncWrite;
 
 use super::fault::Failure;
 use super::trial::Trial;
-use crate::config::{DIALERS_TLS_WRITE_BUFFER, StreamConfig, TLS_WRITE_BUFFER};
+use crate::config::{GATHERED_WRITE_BUFFER, StreamConfig, TLS_WRITE_BUFFER};
 use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 use crate::put_off::PutOff;
@@ -29,9 +29,8 @@ const LEAVES_FIRST: usize = 16 * 1024;
 /// The most that one TLS record carries, in bytes (RFC 8446 §5.1).
 const MAX_RECORD: usize = 16 * 1024;
 
-/// Payload of a frame in a direct write over TLS: half of what rustls takes at a time, as what it leaves of one has to be
-/// copied.
-const DIRECT_TLS_FRAME: usize = 32 * 1024;
+/// Longest header of a frame in a direct write, in bytes: no mask, and a length of two bytes (RFC 6455 §5.2).
+const DIRECT_HEADER: usize = 4;
 
 /// Most frames in one vectored write.
 const MAX_DIRECT_FRAMES: usize = 8;
@@ -87,10 +86,7 @@ impl Output {
     /// Fills as many TLS records as suits, over a session that `gathers` all records of a write in one send or does not.
     pub(super) fn fill_tls_records(&mut self, gathers: bool) {
         if self.default_size {
-            self.size = match self.role {
-                Role::Client if gathers => DIALERS_TLS_WRITE_BUFFER,
-                _ => TLS_WRITE_BUFFER,
-            };
+            self.size = if gathers { GATHERED_WRITE_BUFFER } else { TLS_WRITE_BUFFER };
         }
         self.over_tls = true;
     }
@@ -177,6 +173,18 @@ impl Output {
         self.owes_control() || self.encoder.output().len() >= LEAVES_FIRST
     }
 
+    /// Most payload of a frame in a direct write, and most frames at once.
+    ///
+    /// A payload fits the buffer, which has room for the header besides. Over TLS all frames together are what a session takes
+    /// and TCP sends in one piece, for what is left of one has to be copied.
+    fn direct_frames(&self) -> (usize, usize) {
+        if !self.over_tls {
+            return (self.size, MAX_DIRECT_FRAMES);
+        }
+        let frame = self.size.min(GATHERED_WRITE_BUFFER);
+        (frame.saturating_sub(DIRECT_HEADER), GATHERED_WRITE_BUFFER / frame.max(1))
+    }
+
     /// Sends what is buffered and frames from the caller's slice, and says how many bytes of the slice were taken.
     ///
     /// A frame that the IO took in part is completed from the buffer, which it fits, together with the next direct write:
@@ -189,11 +197,10 @@ impl Output {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_io()?;
-        // The payload of a frame fits the buffer, which has room for the header besides.
-        let most = if self.over_tls { self.size.min(DIRECT_TLS_FRAME) } else { self.size };
+        let (most, frames) = self.direct_frames();
         let mut headers = [([0; Header::MAX_LEN], 0, &[][..]); MAX_DIRECT_FRAMES];
         let mut count = 0;
-        for ((header, header_len, payload), chunk) in headers.iter_mut().zip(bytes.chunks(most)) {
+        for ((header, header_len, payload), chunk) in headers.iter_mut().zip(bytes.chunks(most)).take(frames) {
             *header_len =
                 Header { fin: true, opcode: OpCode::Binary, mask: None, len: chunk.len() as u64 }.encode(header);
             *payload = chunk;
@@ -379,10 +386,10 @@ mod tests {
     fn a_frame_fills_records_of_tls_unless_asked_for_less() {
         let asked = StreamConfig::new().with_write_buffer(4096);
         for (role, config, gathers, len) in [
-            (Role::Client, StreamConfig::new(), true, 4 * MAX_RECORD),
+            (Role::Client, StreamConfig::new(), true, 62 * 1024),
             (Role::Client, StreamConfig::new(), false, 3 * MAX_RECORD),
             (Role::Client, asked, true, 4096),
-            (Role::Server, StreamConfig::new(), true, 3 * MAX_RECORD),
+            (Role::Server, StreamConfig::new(), true, 62 * 1024),
             (Role::Server, StreamConfig::new(), false, 3 * MAX_RECORD),
             (Role::Server, asked, true, 4096),
         ] {
@@ -397,7 +404,7 @@ mod tests {
         let config = StreamConfig::new();
         for (role, over_tls, config, least) in [
             (Role::Server, false, config, Some(80 * 1024)),
-            (Role::Server, true, config, Some(64 * 1024)),
+            (Role::Server, true, config, Some(62 * 1024 * 4 / 3)),
             (Role::Server, false, config.with_write_buffer(32 * 1024), Some(64 * 1024)),
             (Role::Server, true, config.with_write_buffer(1024), Some(2048)),
             (Role::Client, false, config, None),
@@ -408,6 +415,54 @@ mod tests {
             }
             let found = (0..1 << 20).find(|len| output.prefers_direct(*len));
             assert_eq!(found, least, "{role:?}, {over_tls}, {config:?}");
+        }
+    }
+
+    /// An IO that takes all and notes how much that was each time.
+    #[derive(Default)]
+    struct Noting(Vec<usize>);
+
+    impl AsyncWrite for Noting {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push(buf.len());
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let len = bufs.iter().map(|buf| buf.len()).sum();
+            self.0.push(len);
+            Poll::Ready(Ok(len))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_direct_write_over_tls_is_what_leaves_in_one_piece() {
+        for (over_tls, config, sent) in [
+            (false, StreamConfig::new(), 8 * (60 * 1024 + DIRECT_HEADER)),
+            (true, StreamConfig::new(), 62 * 1024),
+            (true, StreamConfig::new().with_write_buffer(0xffff), 62 * 1024),
+            (true, StreamConfig::new().with_write_buffer(20 * 1024), 60 * 1024),
+            (true, StreamConfig::new().with_write_buffer(1024), 8 * 1024),
+        ] {
+            let mut output = Output::new(Role::Server, &config);
+            if over_tls {
+                output.fill_tls_records(true);
+            }
+            let (mut io, mut cx) = (Noting::default(), Context::from_waker(std::task::Waker::noop()));
+            assert!(output.poll_direct(&mut io, &mut cx, &[7; 1 << 20]).is_ready());
+            assert_eq!(io.0, [sent], "{over_tls}, {config:?}");
         }
     }
 }
