@@ -14,17 +14,12 @@ pub(crate) const READ_BUFFER: usize = 64 * 1024;
 /// few bytes more costs a second one.
 pub(crate) const WRITE_BUFFER: usize = 60 * 1024;
 
-/// Default size of the write buffer over TLS, in bytes: 48 KiB, which fill three records exactly (RFC 8446 §5.1).
+/// Default size of the write buffer over TLS, in bytes: 62 KiB; and the most that a session is given at a time.
 ///
-/// For sessions that send each record by itself, as OpenSSL's do.
-pub(crate) const TLS_WRITE_BUFFER: usize = 48 * 1024;
-
-/// The same over a session that sends all records of a write at once, as rustls does, in bytes: 62 KiB.
-///
-/// Sealed, in four records of at most 29 bytes more each, they are what TCP hands to the network in one piece: of the 64 KiB
-/// that this has at most with its headers, whole segments. These are 63,768 bytes or more, as long as a segment has 1,448 or
-/// fewer. (For segments that are larger, 60 KiB would be as good.)
-pub(crate) const GATHERED_WRITE_BUFFER: usize = 62 * 1024;
+/// Sealed, in four records of some 29 bytes more each, they are what TCP hands to the network in one piece: of the 64 KiB that
+/// this has at most with its headers, whole segments. These are 63,768 bytes or more, as long as a segment has 1,448 or fewer.
+/// (For segments that are larger, 60 KiB would be as good.)
+pub(crate) const TLS_WRITE_BUFFER: usize = 62 * 1024;
 
 /// Slices of at least this many bytes are read into directly, without a buffer in between: 32 KiB.
 ///
@@ -85,8 +80,7 @@ pub struct StreamConfig {
 }
 
 impl StreamConfig {
-    /// The defaults: 64 KiB to read, 60 KiB to write (62 over rustls, 48 over native-tls), small writes coalesced, 5 s to
-    /// close, no text.
+    /// The defaults: 64 KiB to read, 60 KiB to write (62 over TLS), small writes coalesced, 5 s to close, no text.
     pub const fn new() -> Self {
         StreamConfig {
             read_buffer: READ_BUFFER,
@@ -106,8 +100,7 @@ impl StreamConfig {
 
     /// Most bytes taken from the writer and not yet sent, headers but one included; 512 to 65,535.
     ///
-    /// The default is 60 KiB, which TCP sends in one piece. Over TLS ([`WsStream::borrow_from_tls`]) it is what leaves in
-    /// one piece there: 62 KiB with rustls, and with native-tls 48 KiB, which are three full records.
+    /// The default is what TCP sends in one piece: 60 KiB, and 62 over TLS ([`WsStream::borrow_from_tls`]).
     ///
     /// [`WsStream::borrow_from_tls`]: crate::WsStream::borrow_from_tls
     pub const fn with_write_buffer(mut self, bytes: usize) -> Self {

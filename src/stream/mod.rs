@@ -125,13 +125,13 @@ impl<IO> WsStream<IO> {
         WsStream { io, state: Box::new(state), lending: None }
     }
 
-    /// Suits a TLS session below: reads from its own memory, if it lends that, and fills its records.
+    /// Suits a TLS session below: reads from its own memory, if it lends that, and writes what it sends at once.
     pub(crate) fn over_tls(mut self) -> Self
     where
         IO: Lend,
     {
         self.lending = Lending::of(&self.io);
-        self.state.output.fill_tls_records(self.lending.is_some());
+        self.state.output.suit_tls();
         self
     }
 

@@ -8,7 +8,7 @@ use futures_lite::AsyncWrite;
 
 use super::fault::Failure;
 use super::trial::Trial;
-use crate::config::{GATHERED_WRITE_BUFFER, StreamConfig, TLS_WRITE_BUFFER};
+use crate::config::{StreamConfig, TLS_WRITE_BUFFER};
 use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 use crate::put_off::PutOff;
@@ -49,8 +49,8 @@ pub(super) struct Output {
     put_off: PutOff,
     /// Whether direct writes pay with this IO.
     ///
-    /// They do where it takes much of one at a time, as a socket and rustls do. It may take the first slice alone, which is a
-    /// header, or no more than a record, as OpenSSL's sessions do: then it is better given full buffers.
+    /// They do where it takes much of one at a time, as a socket and our TLS do. It may take the first slice alone, which is a
+    /// header, or no more than a record of TLS: then it is better given full buffers.
     direct: Trial,
     /// Payload of the one Pong that is owed.
     pong: Option<Box<[u8]>>,
@@ -83,10 +83,10 @@ impl Output {
         }
     }
 
-    /// Fills as many TLS records as suits, over a session that `gathers` all records of a write in one send or does not.
-    pub(super) fn fill_tls_records(&mut self, gathers: bool) {
+    /// Gives the IO what a TLS session sends at once.
+    pub(super) fn suit_tls(&mut self) {
         if self.default_size {
-            self.size = if gathers { GATHERED_WRITE_BUFFER } else { TLS_WRITE_BUFFER };
+            self.size = TLS_WRITE_BUFFER;
         }
         self.over_tls = true;
     }
@@ -181,8 +181,8 @@ impl Output {
         if !self.over_tls {
             return (self.size, MAX_DIRECT_FRAMES);
         }
-        let frame = self.size.min(GATHERED_WRITE_BUFFER);
-        (frame.saturating_sub(DIRECT_HEADER), GATHERED_WRITE_BUFFER / frame.max(1))
+        let frame = self.size.min(TLS_WRITE_BUFFER);
+        (frame.saturating_sub(DIRECT_HEADER), TLS_WRITE_BUFFER / frame.max(1))
     }
 
     /// Sends what is buffered and frames from the caller's slice, and says how many bytes of the slice were taken.
@@ -373,29 +373,19 @@ fn masking_key() -> [u8; 4] {
 mod tests {
     use super::*;
 
-    /// What a write of 100,000 bytes fills, over TLS.
-    fn filled(role: Role, config: StreamConfig, gathers: bool) -> Vec<u8> {
-        let mut output = Output::new(role, &config);
-        output.fill_tls_records(gathers);
-        output.write(&[7; 100_000]);
-        output.encoder.seal();
-        output.encoder.output().to_vec()
-    }
-
     #[test]
-    fn a_frame_fills_records_of_tls_unless_asked_for_less() {
+    fn a_frame_over_tls_is_what_leaves_in_one_piece_unless_asked_for_less() {
         let asked = StreamConfig::new().with_write_buffer(4096);
-        for (role, config, gathers, len) in [
-            (Role::Client, StreamConfig::new(), true, 62 * 1024),
-            (Role::Client, StreamConfig::new(), false, 3 * MAX_RECORD),
-            (Role::Client, asked, true, 4096),
-            (Role::Server, StreamConfig::new(), true, 62 * 1024),
-            (Role::Server, StreamConfig::new(), false, 3 * MAX_RECORD),
-            (Role::Server, asked, true, 4096),
-        ] {
-            let frame = filled(role, config, gathers);
-            assert_eq!(frame.len(), len, "{role:?}, {gathers}");
-            assert_eq!(frame[1] & 0x7f, 126, "a length of two bytes: some peers refuse longer frames");
+        for role in [Role::Client, Role::Server] {
+            for (config, len) in [(StreamConfig::new(), 62 * 1024), (asked, 4096)] {
+                let mut output = Output::new(role, &config);
+                output.suit_tls();
+                output.write(&[7; 100_000]);
+                output.encoder.seal();
+                let frame = output.encoder.output();
+                assert_eq!(frame.len(), len, "{role:?}, {config:?}");
+                assert_eq!(frame[1] & 0x7f, 126, "a length of two bytes: some peers refuse longer frames");
+            }
         }
     }
 
@@ -411,7 +401,7 @@ mod tests {
         ] {
             let mut output = Output::new(role, &config);
             if over_tls {
-                output.fill_tls_records(true);
+                output.suit_tls();
             }
             let found = (0..1 << 20).find(|len| output.prefers_direct(*len));
             assert_eq!(found, least, "{role:?}, {over_tls}, {config:?}");
@@ -458,7 +448,7 @@ mod tests {
         ] {
             let mut output = Output::new(Role::Server, &config);
             if over_tls {
-                output.fill_tls_records(true);
+                output.suit_tls();
             }
             let (mut io, mut cx) = (Noting::default(), Context::from_waker(std::task::Waker::noop()));
             assert!(output.poll_direct(&mut io, &mut cx, &[7; 1 << 20]).is_ready());

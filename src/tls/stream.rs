@@ -18,7 +18,7 @@ use super::{Backend, native_backend, rustls_backend};
 /// or by an attacker, RFC 8446 §6.1); a violation of TLS or an alert of the peer is `InvalidData` with the backend's error
 /// inside. Each of them stays: reading again gives the same kind again.
 ///
-/// Writing: bytes taken may wait in a bounded buffer (64 KiB with rustls, one record of 16 KiB with native-tls) until the
+/// Writing: bytes taken may wait in a bounded buffer (64 KiB with rustls, 62 KiB with native-tls) until the
 /// next write, flush or close. Flushing sends all of it. A write after `close`, or after a violation, is `BrokenPipe`.
 ///
 /// Closing sends close_notify and then closes the IO below, also when the former failed; it does not wait for the peer's
@@ -121,8 +121,8 @@ impl<IO: fmt::Debug + AsyncRead + AsyncWrite + Unpin> fmt::Debug for MaybeTls<IO
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> WsStream<MaybeTls<IO>> {
-    /// Reads what TLS has decrypted from where it lies, which spares one copy of every byte, and sends full TLS records,
-    /// unless its [write buffer](crate::StreamConfig::with_write_buffer) was set.
+    /// Reads what TLS has decrypted from where it lies, which spares one copy of every byte, and writes as much as TLS sends
+    /// in one piece, unless its [write buffer](crate::StreamConfig::with_write_buffer) was set.
     ///
     /// Streams from a [`Dialer`](crate::Dialer) or a [`Listener`](crate::Listener) do so already. It changes nothing on
     /// a plain IO; native-tls keeps its memory to itself.

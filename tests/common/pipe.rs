@@ -64,6 +64,8 @@ pub struct End {
     joined: Vec<u8>,
     pub read: usize,
     pub written: usize,
+    /// How many writes that was.
+    pub writes: usize,
 }
 
 /// Two ends; what one writes the other reads.
@@ -77,6 +79,7 @@ pub fn pipe(a: Manner, b: Manner) -> (End, End) {
         joined: Vec::new(),
         read: 0,
         written: 0,
+        writes: 0,
     };
     (end(a, &back, &there), end(b, &there, &back))
 }
@@ -231,6 +234,7 @@ impl AsyncWrite for End {
         }
         lane.held.extend_from_slice(&buf[..len]);
         this.written += len;
+        this.writes += 1;
         if !this.manner.until_flush {
             release(&mut lane);
         }

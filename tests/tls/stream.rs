@@ -249,6 +249,33 @@ fn slices_travel_together() {
 }
 
 #[test]
+fn what_fills_the_write_buffer_leaves_in_one_piece() {
+    // As much as a frame over TLS has by default; TCP hands on 64 KiB less its headers.
+    let (bytes, most) = (noise(62 * 1024, 9), 63_768);
+    for vectored in [false, true] {
+        for_each_end(async |mut ours, mut theirs| {
+            ours.get_mut().set_manner(Manner::GOOD);
+            ours.flush().await.unwrap();
+            let (written, writes) = (ours.get_ref().written, ours.get_ref().writes);
+            let taken = match vectored {
+                true => {
+                    let (header, payload) = bytes.split_at(4);
+                    ours.write_vectored(&[IoSlice::new(header), IoSlice::new(payload)]).await
+                }
+                false => ours.write(&bytes).await,
+            };
+            assert_eq!(taken.unwrap(), bytes.len());
+            let mut got = vec![0; bytes.len()];
+            let (flushed, read) = zip(ours.flush(), theirs.read_exact(&mut got)).await;
+            flushed.and(read).unwrap();
+            assert!(got == bytes, "the bytes are not those that were written");
+            assert_eq!(ours.get_ref().writes - writes, 1, "{:?}, vectored: {vectored}", ours.backend());
+            assert!(ours.get_ref().written - written <= most);
+        });
+    }
+}
+
+#[test]
 fn a_plain_stream_passes_everything_on() {
     block_on(async {
         let (ours, theirs) = pipe(GOOD);
@@ -305,6 +332,9 @@ fn an_io_error_at_any_call_is_an_error_and_never_a_panic() {
     use crate::{acceptor, certs::Authority, connector};
     use ws_transport::tls::TlsError;
 
+    /// More than a record, so that there are writes of several.
+    const LEN: usize = 17_000;
+
     let authority = Authority::new("authority");
     let leaf = authority.issue("localhost");
     for (client, server) in combinations() {
@@ -315,9 +345,9 @@ fn an_io_error_at_any_call_is_an_error_and_never_a_panic() {
             let dial = async {
                 let mut stream = connector.connect("localhost", ours).await?;
                 let result = async {
-                    stream.write_all(&[7; 1000]).await?;
+                    stream.write_all(&[7; LEN]).await?;
                     stream.flush().await?;
-                    stream.read_exact(&mut [0; 1000]).await?;
+                    stream.read_exact(&mut [0; LEN]).await?;
                     stream.close().await
                 };
                 let result = result.await;
@@ -327,7 +357,7 @@ fn an_io_error_at_any_call_is_an_error_and_never_a_panic() {
             };
             let serve = async {
                 let mut stream = acceptor.accept(theirs).await.ok()?;
-                let mut buf = [0; 1000];
+                let mut buf = [0; LEN];
                 if stream.read_exact(&mut buf).await.is_ok() && stream.write_all(&buf).await.is_ok() {
                     _ = stream.close().await;
                     return Some(stream);

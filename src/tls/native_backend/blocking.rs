@@ -44,7 +44,7 @@ impl<IO> Blocking<IO> {
     fn caller(&mut self) -> &mut Waker {
         match self.stage {
             Stage::Reading => &mut self.reader,
-            Stage::Handshaking | Stage::Writing => &mut self.writer,
+            Stage::Handshaking | Stage::Writing | Stage::Gathering => &mut self.writer,
         }
     }
 }
@@ -56,7 +56,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Blocking<IO> {
     ) -> io::Result<T> {
         let waker = match self.stage {
             Stage::Reading => &self.reader,
-            Stage::Handshaking | Stage::Writing => &self.writer,
+            Stage::Handshaking | Stage::Writing | Stage::Gathering => &self.writer,
         };
         match poll(Pin::new(&mut self.outbox), &mut Context::from_waker(waker)) {
             Poll::Ready(result) => result,

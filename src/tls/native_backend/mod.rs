@@ -24,6 +24,7 @@ use super::name::ServerName;
 use super::stream::Session;
 use super::wire::total;
 use super::{ALPN, AcceptorOf, Backend, ClientBuilder, ConnectorOf, ServerBuilder, TlsError};
+use crate::config::TLS_WRITE_BUFFER;
 
 pub(super) const COMPILED_IN: bool = true;
 
@@ -234,6 +235,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
         Ok(stream)
     }
 
+    /// Has the library encrypt a record, which then is on its way or waits in the outbox.
+    fn seal(&mut self, stage: Stage, cx: &mut Context<'_>, record: &[u8]) -> Poll<io::Result<usize>> {
+        let sealed = match &mut self.side {
+            Side::Client(stream) => {
+                stream.get_mut().enter(stage, cx);
+                polled(stream.write(record))
+            }
+            Side::Server(stream) => {
+                stream.get_mut().enter(stage);
+                Pin::new(stream).poll_write(cx, record).map_err(ours)
+            }
+        };
+        sealed.map_err(|error| self.outbox().take_failure().unwrap_or(error))
+    }
+
     fn outbox(&mut self) -> &mut Outbox<IO> {
         match &mut self.side {
             Side::Client(stream) => stream.get_mut().outbox(),
@@ -290,35 +306,30 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.outbox().poll_send(cx))?;
-        let buf = buf.get(..MAX_RECORD).unwrap_or(buf);
-        let written = match &mut self.side {
-            Side::Client(stream) => {
-                stream.get_mut().enter(Stage::Writing, cx);
-                polled(stream.write(buf))
-            }
-            Side::Server(stream) => {
-                stream.get_mut().enter(Stage::Writing);
-                Pin::new(stream).poll_write(cx, buf).map_err(ours)
-            }
-        };
-        written.map_err(|error| self.outbox().take_failure().unwrap_or(error))
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
-    /// Gathers slices into one record, for each record costs a header, a tag and a call to the IO.
+    /// Fills records from the slices, for each costs a header, a tag and a call to the IO, and sends them together.
     fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let mut slices = bufs.iter().filter(|buf| !buf.is_empty());
-        let first = slices.next().map_or(&[][..], |buf| buf);
-        if first.len() >= MAX_RECORD || slices.next().is_none() {
-            return self.poll_write(cx, first);
-        }
         ready!(self.outbox().poll_send(cx))?;
-        let mut record = Vec::with_capacity(total(bufs).min(MAX_RECORD));
-        for buf in bufs {
-            let room = MAX_RECORD.saturating_sub(record.len());
-            record.extend_from_slice(buf.get(..room).unwrap_or(buf));
+        let most = total(bufs).min(TLS_WRITE_BUFFER);
+        let stage = if most > MAX_RECORD { Stage::Gathering } else { Stage::Writing };
+        let mut room = Vec::new();
+        let mut taken: usize = 0;
+        while taken < most {
+            let record = record(bufs, taken, most.saturating_sub(taken).min(MAX_RECORD), &mut room);
+            match self.seal(stage, cx, record) {
+                Poll::Ready(Ok(len)) => taken = taken.saturating_add(len),
+                // What was taken is told first; an error comes again with the next write.
+                _ if taken > 0 => break,
+                nothing => return nothing,
+            }
         }
-        self.poll_write(cx, &record)
+        // Pending is not passed on: the bytes are taken.
+        if let Poll::Ready(sent) = self.outbox().poll_send(cx) {
+            sent?;
+        }
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -342,6 +353,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
         }
         self.poll_flush(cx)
     }
+}
+
+/// The next `len` bytes of the slices after the first `at`: where they are, if one slice has them all, else put together.
+fn record<'a>(bufs: &'a [IoSlice<'_>], at: usize, len: usize, room: &'a mut Vec<u8>) -> &'a [u8] {
+    room.clear();
+    let mut skip = at;
+    for buf in bufs {
+        let rest = buf.get(skip.min(buf.len())..).unwrap_or_default();
+        skip = skip.saturating_sub(buf.len());
+        let missing = len.saturating_sub(room.len());
+        match rest.get(..missing) {
+            Some(all) if room.is_empty() => return all,
+            Some(last) => {
+                room.extend_from_slice(last);
+                break;
+            }
+            None => room.extend_from_slice(rest),
+        }
+    }
+    room
 }
 
 fn polled<T>(result: io::Result<T>) -> Poll<io::Result<T>> {

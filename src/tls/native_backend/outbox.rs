@@ -1,5 +1,6 @@
 //! The IO as OpenSSL has to see it: a write is always taken, an end is an error.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,6 +8,13 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::super::wire::Wire;
+use super::MAX_RECORD;
+use crate::config::TLS_WRITE_BUFFER;
+use crate::pool;
+
+/// Room for the records that are written together, in bytes: each has 5 before it and at most 24 after it (AES-GCM of TLS
+/// 1.2; RFC 5288 §3), or some more with the ciphers before that.
+const GATHERED: usize = TLS_WRITE_BUFFER + TLS_WRITE_BUFFER.div_ceil(MAX_RECORD) * 256;
 
 /// What the library was called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +22,8 @@ pub(super) enum Stage {
     Handshaking,
     Reading,
     Writing,
+    /// For a record that others follow at once, to be sent with them.
+    Gathering,
 }
 
 /// An IO that keeps what the one below does not take at once.
@@ -21,6 +31,7 @@ pub(super) enum Stage {
 /// OpenSSL that could not write a record wants to be called again *for the same bytes*: it has encrypted them already. No
 /// `AsyncWrite` can promise that, as a write may be given up for another one or for a close. So it never learns of a full
 /// IO: the rest of a record waits here, and the next one is not begun before it has left ([`poll_send`](Self::poll_send)).
+/// Records that are written together wait for each other here too, for OpenSSL calls the IO for each of them.
 ///
 /// Likewise `flush`, whose `WouldBlock` OpenSSL would take for a failed handshake, has nothing to do; and an end without
 /// close_notify, which it would take for a clean one, is an `UnexpectedEof`.
@@ -28,17 +39,65 @@ pub(super) enum Stage {
 pub(super) struct Outbox<IO> {
     wire: Wire<IO>,
     stage: Stage,
-    /// Encrypted bytes that the IO did not take, the first `sent` of which it took since: a record, or a few messages of
-    /// the handshake. Without capacity while empty.
-    rest: Vec<u8>,
-    sent: usize,
+    /// What the IO did not take: records that were written together, or a few messages of the handshake.
+    rest: Rest,
     /// How a write failed, of which the library was told the kind only.
     failed: Option<io::Error>,
 }
 
+/// Encrypted bytes in their order, in a buffer that is given back when they have left.
+#[derive(Default)]
+struct Rest {
+    /// Empty while nothing waits.
+    bytes: Box<[u8]>,
+    /// What waits is `start..end`.
+    start: usize,
+    end: usize,
+}
+
+impl Rest {
+    fn unsent(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// So many were sent.
+    fn sent(&mut self, len: usize) {
+        self.start = self.start.saturating_add(len);
+        if self.start >= self.end {
+            let bytes = std::mem::take(self).bytes;
+            if bytes.len() == GATHERED {
+                pool::give(bytes);
+            }
+        }
+    }
+
+    fn push(&mut self, more: &[u8]) {
+        let end = self.end.saturating_add(more.len());
+        if end > self.bytes.len() && !more.is_empty() {
+            // More than is gathered are only the messages of a long handshake.
+            let mut room = if end <= GATHERED { pool::take(GATHERED) } else { vec![0; end].into() };
+            if let (Some(to), Some(from)) = (room.get_mut(..self.end), self.bytes.get(..self.end)) {
+                to.copy_from_slice(from);
+            }
+            self.bytes = room;
+        }
+        if let Some(to) = self.bytes.get_mut(self.end..end) {
+            to.copy_from_slice(more);
+            self.end = end;
+        }
+    }
+}
+
+/// Shows how much waits.
+impl fmt::Debug for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rest").field("unsent", &self.unsent().len()).finish_non_exhaustive()
+    }
+}
+
 impl<IO> Outbox<IO> {
     pub(super) fn new(io: IO) -> Self {
-        Outbox { wire: Wire::new(io, false), stage: Stage::Handshaking, rest: Vec::new(), sent: 0, failed: None }
+        Outbox { wire: Wire::new(io, false), stage: Stage::Handshaking, rest: Rest::default(), failed: None }
     }
 
     pub(super) fn io(&self) -> &IO {
@@ -68,12 +127,10 @@ impl<IO> Outbox<IO> {
 impl<IO: AsyncWrite + Unpin> Outbox<IO> {
     /// Sends what is kept.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest @ [_, ..]) = self.rest.get(self.sent..) {
+        while let rest @ [_, ..] = self.rest.unsent() {
             let taken = ready!(Pin::new(&mut self.wire).poll_write(cx, rest))?;
-            self.sent = self.sent.saturating_add(taken);
+            self.rest.sent(taken);
         }
-        self.rest = Vec::new();
-        self.sent = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -102,7 +159,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
         let mut taken = 0;
         // What is written while reading (a key update) waits for the next write (RFC 8446 §4.6.3): the IO remembers one
         // writer's waker, and a writer may be parked there.
-        if self.rest.is_empty() && self.stage != Stage::Reading {
+        if self.rest.unsent().is_empty() && matches!(self.stage, Stage::Handshaking | Stage::Writing) {
             match Pin::new(&mut self.wire).poll_write(cx, buf) {
                 Poll::Ready(Ok(n)) => taken = n,
                 Poll::Ready(Err(error)) => {
@@ -113,7 +170,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
                 Poll::Pending => {}
             }
         }
-        self.rest.extend_from_slice(buf.get(taken..).unwrap_or_default());
+        self.rest.push(buf.get(taken..).unwrap_or_default());
         Poll::Ready(Ok(buf.len()))
     }
 
