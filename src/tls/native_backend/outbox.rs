@@ -71,11 +71,11 @@ impl Rest {
         }
     }
 
-    fn push(&mut self, more: &[u8]) {
+    /// Adds to it; with `gathers` there is room for the records that will follow.
+    fn push(&mut self, more: &[u8], gathers: bool) {
         let end = self.end.saturating_add(more.len());
-        if end > self.bytes.len() && !more.is_empty() {
-            // More than is gathered are only the messages of a long handshake.
-            let mut room = if end <= GATHERED { pool::take(GATHERED) } else { vec![0; end].into() };
+        if end > self.bytes.len() {
+            let mut room = if gathers && end <= GATHERED { pool::take(GATHERED) } else { vec![0; end].into() };
             if let (Some(to), Some(from)) = (room.get_mut(..self.end), self.bytes.get(..self.end)) {
                 to.copy_from_slice(from);
             }
@@ -170,7 +170,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
                 Poll::Pending => {}
             }
         }
-        self.rest.push(buf.get(taken..).unwrap_or_default());
+        let gathers = self.stage == Stage::Gathering;
+        self.rest.push(buf.get(taken..).unwrap_or_default(), gathers);
         Poll::Ready(Ok(buf.len()))
     }
 
