@@ -187,19 +187,13 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
 ///
 /// Not if anything in them is neither a token nor a protocol with its version (RFC 9110 §7.6.1, §7.8).
 fn has_token<'a>(lists: impl IntoIterator<Item = &'a [u8]>, token: &str) -> bool {
+    let items = lists.into_iter().flat_map(|list| list.split(|&byte| byte == b','));
     let mut found = false;
-    for list in lists {
-        // Most of them are the token and nothing else.
-        if list.eq_ignore_ascii_case(token.as_bytes()) {
+    for item in items.map(<[u8]>::trim_ascii) {
+        if item.eq_ignore_ascii_case(token.as_bytes()) {
             found = true;
-            continue;
-        }
-        for item in list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-            if item.eq_ignore_ascii_case(token.as_bytes()) {
-                found = true;
-            } else if !item.iter().all(|&byte| is_token_byte(byte) || byte == b'/') {
-                return false;
-            }
+        } else if !item.iter().all(|&byte| is_token_byte(byte) || byte == b'/') {
+            return false;
         }
     }
     found
@@ -210,9 +204,7 @@ fn has_token<'a>(lists: impl IntoIterator<Item = &'a [u8]>, token: &str) -> bool
 /// The four bits that pad the last digit are not looked at: RFC 6455 §4.2.2 does not ask a server to decode the key.
 fn is_key(key: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    // All of them are looked at, so that they can be together.
-    let are_digits = |digits: &[u8; 22]| digits.iter().fold(true, |all, byte| all & is_digit(byte));
-    matches!(key.split_first_chunk(), Some((digits, b"==")) if are_digits(digits))
+    key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_digit))
 }
 
 fn is_not_zero(length: &[u8]) -> bool {
