@@ -21,6 +21,9 @@ pub(crate) const WRITE_BUFFER: usize = 60 * 1024;
 /// (For segments that are larger, 60 KiB would be as good.)
 pub(crate) const TLS_WRITE_BUFFER: usize = 62 * 1024;
 
+/// The most that one TLS record carries, in bytes (RFC 8446 §5.1).
+pub(crate) const MAX_RECORD: usize = 16 * 1024;
+
 /// Slices of at least this many bytes are read into directly, without a buffer in between: 32 KiB.
 ///
 /// Into a smaller one a message of the same size would come in two reads, the second for as few bytes as its header has.

@@ -8,7 +8,7 @@ use futures_lite::AsyncWrite;
 
 use super::fault::Failure;
 use super::trial::Trial;
-use crate::config::{StreamConfig, TLS_WRITE_BUFFER};
+use crate::config::{MAX_RECORD, StreamConfig, TLS_WRITE_BUFFER};
 use crate::pool;
 use crate::proto::{CloseFrame, Encoder, Header, OpCode, Role};
 use crate::put_off::PutOff;
@@ -25,9 +25,6 @@ const DIRECT_WRITE: usize = 64 * 1024;
 /// It makes a send, and a TLS record, of its own then. And what an IO leaves of a direct write waits in the buffer for the
 /// next one: with an IO that takes as much each time, as TLS does, that becomes more with every write, and has to be copied.
 const LEAVES_FIRST: usize = 16 * 1024;
-
-/// The most that one TLS record carries, in bytes (RFC 8446 §5.1).
-const MAX_RECORD: usize = 16 * 1024;
 
 /// Longest header of a frame in a direct write, in bytes: no mask, and a length of two bytes (RFC 6455 §5.2).
 const DIRECT_HEADER: usize = 4;
@@ -413,9 +410,8 @@ mod tests {
     struct Noting(Vec<usize>);
 
     impl AsyncWrite for Noting {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            self.0.push(buf.len());
-            Poll::Ready(Ok(buf.len()))
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
         }
 
         fn poll_write_vectored(

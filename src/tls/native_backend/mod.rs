@@ -24,12 +24,9 @@ use super::name::ServerName;
 use super::stream::Session;
 use super::wire::total;
 use super::{ALPN, AcceptorOf, Backend, ClientBuilder, ConnectorOf, ServerBuilder, TlsError};
-use crate::config::TLS_WRITE_BUFFER;
+use crate::config::{MAX_RECORD, TLS_WRITE_BUFFER};
 
 pub(super) const COMPILED_IN: bool = true;
-
-/// The most plaintext of one TLS record (RFC 8446 §5.1), in bytes.
-const MAX_RECORD: usize = 1 << 14;
 
 #[derive(Clone)]
 pub(super) struct Connector(native_tls::TlsConnector);
@@ -317,7 +314,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
         let mut room = Vec::new();
         let mut taken: usize = 0;
         while taken < most {
-            let record = record(bufs, taken, most.saturating_sub(taken).min(MAX_RECORD), &mut room);
+            let record = next_record(bufs, taken, most.saturating_sub(taken).min(MAX_RECORD), &mut room);
             match self.seal(stage, cx, record) {
                 Poll::Ready(Ok(len)) => taken = taken.saturating_add(len),
                 // What was taken is told first; an error comes again with the next write.
@@ -356,7 +353,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
 }
 
 /// The next `len` bytes of the slices after the first `at`: where they are, if one slice has them all, else put together.
-fn record<'a>(bufs: &'a [IoSlice<'_>], at: usize, len: usize, room: &'a mut Vec<u8>) -> &'a [u8] {
+fn next_record<'a>(bufs: &'a [IoSlice<'_>], at: usize, len: usize, room: &'a mut Vec<u8>) -> &'a [u8] {
     room.clear();
     let mut skip = at;
     for buf in bufs {

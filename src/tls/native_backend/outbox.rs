@@ -8,8 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::super::wire::Wire;
-use super::MAX_RECORD;
-use crate::config::TLS_WRITE_BUFFER;
+use crate::config::{MAX_RECORD, TLS_WRITE_BUFFER};
 use crate::pool;
 
 /// Room for the records that are written together, in bytes: each has 5 before it and at most 24 after it (AES-GCM of TLS
