@@ -34,8 +34,10 @@ pub(crate) fn take(len: usize) -> Box<[u8]> {
 }
 
 /// Keeps a buffer for the next [`take`] of its size; the ones kept for longest are freed where it would be too much.
+///
+/// One without bytes is none.
 pub(crate) fn give(buf: Box<[u8]>) {
-    if buf.len() > MAX_BYTES {
+    if buf.is_empty() || buf.len() > MAX_BYTES {
         return;
     }
     // Where the thread is ending and the pool gone, the buffer is freed.
@@ -59,6 +61,7 @@ mod tests {
             for _ in 0..100 {
                 give(vec![1; 16 * 1024].into());
                 give(vec![1; MAX_BYTES + 1].into());
+                give(Box::default());
             }
             POOL.with_borrow(|pool| assert_eq!((pool.bytes, pool.buffers.len()), (MAX_BYTES, 24)));
             assert_eq!(take(16 * 1024)[0], 1, "a kept one");

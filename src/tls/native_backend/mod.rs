@@ -25,6 +25,7 @@ use super::stream::Session;
 use super::wire::total;
 use super::{ALPN, AcceptorOf, Backend, ClientBuilder, ConnectorOf, ServerBuilder, TlsError};
 use crate::config::{MAX_RECORD, TLS_WRITE_BUFFER};
+use crate::pool;
 
 pub(super) const COMPILED_IN: bool = true;
 
@@ -247,6 +248,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
         sealed.map_err(|error| self.outbox().take_failure().unwrap_or(error))
     }
 
+    /// Seals what one write may take of the slices, a record at a time; `room` is for those that begin in one slice and end
+    /// in another.
+    fn seal_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        room: &mut Box<[u8]>,
+    ) -> Poll<io::Result<usize>> {
+        let most = total(bufs).min(TLS_WRITE_BUFFER);
+        let stage = if most > MAX_RECORD { Stage::Gathering } else { Stage::Writing };
+        let mut taken: usize = 0;
+        while taken < most {
+            let record = next_record(bufs, taken, most.saturating_sub(taken).min(MAX_RECORD), room);
+            match self.seal(stage, cx, record) {
+                Poll::Ready(Ok(len)) => taken = taken.saturating_add(len),
+                // What was taken is told first; an error comes again with the next write.
+                _ if taken > 0 => break,
+                nothing => return nothing,
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
     fn outbox(&mut self) -> &mut Outbox<IO> {
         match &mut self.side {
             Side::Client(stream) => stream.get_mut().outbox(),
@@ -309,19 +333,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     /// Fills records from the slices, for each costs a header, a tag and a call to the IO, and sends them together.
     fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.outbox().poll_send(cx))?;
-        let most = total(bufs).min(TLS_WRITE_BUFFER);
-        let stage = if most > MAX_RECORD { Stage::Gathering } else { Stage::Writing };
-        let mut room = Vec::new();
-        let mut taken: usize = 0;
-        while taken < most {
-            let record = next_record(bufs, taken, most.saturating_sub(taken).min(MAX_RECORD), &mut room);
-            match self.seal(stage, cx, record) {
-                Poll::Ready(Ok(len)) => taken = taken.saturating_add(len),
-                // What was taken is told first; an error comes again with the next write.
-                _ if taken > 0 => break,
-                nothing => return nothing,
-            }
-        }
+        let mut room = Box::default();
+        let taken = ready!(self.seal_all(cx, bufs, &mut room));
+        pool::give(room);
+        let taken = taken?;
         // Pending is not passed on: the bytes are taken.
         if let Poll::Ready(sent) = self.outbox().poll_send(cx) {
             sent?;
@@ -353,23 +368,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
 }
 
 /// The next `len` bytes of the slices after the first `at`: where they are, if one slice has them all, else put together.
-fn next_record<'a>(bufs: &'a [IoSlice<'_>], at: usize, len: usize, room: &'a mut Vec<u8>) -> &'a [u8] {
-    room.clear();
-    let mut skip = at;
+fn next_record<'a>(bufs: &'a [IoSlice<'_>], at: usize, len: usize, room: &'a mut Box<[u8]>) -> &'a [u8] {
+    let (mut skip, mut filled) = (at, 0);
     for buf in bufs {
         let rest = buf.get(skip.min(buf.len())..).unwrap_or_default();
         skip = skip.saturating_sub(buf.len());
-        let missing = len.saturating_sub(room.len());
-        match rest.get(..missing) {
-            Some(all) if room.is_empty() => return all,
-            Some(last) => {
-                room.extend_from_slice(last);
-                break;
-            }
-            None => room.extend_from_slice(rest),
+        let part = rest.get(..len.saturating_sub(filled)).unwrap_or(rest);
+        if part.len() == len {
+            return part;
+        }
+        if room.is_empty() && !part.is_empty() {
+            *room = pool::take(MAX_RECORD);
+        }
+        if let Some(to) = room.get_mut(filled..filled.saturating_add(part.len())) {
+            to.copy_from_slice(part);
+            filled = filled.saturating_add(part.len());
         }
     }
-    room
+    room.get(..filled).unwrap_or_default()
 }
 
 fn polled<T>(result: io::Result<T>) -> Poll<io::Result<T>> {

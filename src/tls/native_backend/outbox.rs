@@ -11,9 +11,13 @@ use super::super::wire::Wire;
 use crate::config::{MAX_RECORD, TLS_WRITE_BUFFER};
 use crate::pool;
 
-/// Room for the records that are written together, in bytes: each has 5 before it and at most 24 after it (AES-GCM of TLS
-/// 1.2; RFC 5288 §3), or some more with the ciphers before that.
-const GATHERED: usize = TLS_WRITE_BUFFER + TLS_WRITE_BUFFER.div_ceil(MAX_RECORD) * 256;
+/// Most bytes around the contents of a record: 5 before and at most 24 after them (AES-GCM of TLS 1.2; RFC 5288 §3), or
+/// some more with the ciphers before that.
+const AROUND: usize = 256;
+
+/// Room for a record, and for those that are written together.
+const ONE: usize = MAX_RECORD + AROUND;
+const GATHERED: usize = TLS_WRITE_BUFFER + TLS_WRITE_BUFFER.div_ceil(MAX_RECORD) * AROUND;
 
 /// What the library was called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +68,7 @@ impl Rest {
         self.start = self.start.saturating_add(len);
         if self.start >= self.end {
             let bytes = std::mem::take(self).bytes;
-            if bytes.len() == GATHERED {
+            if [ONE, GATHERED].contains(&bytes.len()) {
                 pool::give(bytes);
             }
         }
@@ -74,7 +78,12 @@ impl Rest {
     fn push(&mut self, more: &[u8], gathers: bool) {
         let end = self.end.saturating_add(more.len());
         if end > self.bytes.len() {
-            let mut room = if gathers && end <= GATHERED { pool::take(GATHERED) } else { vec![0; end].into() };
+            let mut room = match end {
+                _ if gathers && end <= GATHERED => pool::take(GATHERED),
+                ..=ONE => pool::take(ONE),
+                // Messages of a handshake.
+                _ => vec![0; end].into(),
+            };
             if let (Some(to), Some(from)) = (room.get_mut(..self.end), self.bytes.get(..self.end)) {
                 to.copy_from_slice(from);
             }
