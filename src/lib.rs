@@ -62,6 +62,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod addr;
+// Noise needs all of it, native-tls a part.
+#[cfg(any(feature = "native-tls", feature = "upgrade"))]
+#[cfg_attr(not(feature = "upgrade"), allow(dead_code))]
+mod buffer;
 mod config;
 mod crowd;
 mod deadline;

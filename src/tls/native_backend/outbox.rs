@@ -1,6 +1,5 @@
 //! The IO as OpenSSL has to see it: a write is always taken, an end is an error.
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::super::wire::Wire;
+use crate::buffer::Buffer;
 use crate::config::{MAX_RECORD, TLS_WRITE_BUFFER};
-use crate::pool;
 
 /// Most bytes around the contents of a record: 5 before and at most 24 after them (AES-GCM of TLS 1.2; RFC 5288 §3), or
 /// some more with the ciphers before that.
@@ -43,69 +42,14 @@ pub(super) struct Outbox<IO> {
     wire: Wire<IO>,
     stage: Stage,
     /// What the IO did not take: records that were written together, or a few messages of the handshake.
-    rest: Rest,
+    rest: Buffer,
     /// How a write failed, of which the library was told the kind only.
     failed: Option<io::Error>,
 }
 
-/// Encrypted bytes in their order, in a buffer that is given back when they have left.
-#[derive(Default)]
-struct Rest {
-    /// Empty while nothing waits.
-    bytes: Box<[u8]>,
-    /// What waits is `start..end`.
-    start: usize,
-    end: usize,
-}
-
-impl Rest {
-    fn unsent(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
-    }
-
-    /// So many were sent.
-    fn sent(&mut self, len: usize) {
-        self.start = self.start.saturating_add(len);
-        if self.start >= self.end {
-            let bytes = std::mem::take(self).bytes;
-            if [ONE, GATHERED].contains(&bytes.len()) {
-                pool::give(bytes);
-            }
-        }
-    }
-
-    /// Adds to it; with `gathers` there is room for the records that will follow.
-    fn push(&mut self, more: &[u8], gathers: bool) {
-        let end = self.end.saturating_add(more.len());
-        if end > self.bytes.len() {
-            let mut room = match end {
-                _ if gathers && end <= GATHERED => pool::take(GATHERED),
-                ..=ONE => pool::take(ONE),
-                // Messages of a handshake.
-                _ => vec![0; end].into(),
-            };
-            if let (Some(to), Some(from)) = (room.get_mut(..self.end), self.bytes.get(..self.end)) {
-                to.copy_from_slice(from);
-            }
-            self.bytes = room;
-        }
-        if let Some(to) = self.bytes.get_mut(self.end..end) {
-            to.copy_from_slice(more);
-            self.end = end;
-        }
-    }
-}
-
-/// Shows how much waits.
-impl fmt::Debug for Rest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rest").field("unsent", &self.unsent().len()).finish_non_exhaustive()
-    }
-}
-
 impl<IO> Outbox<IO> {
     pub(super) fn new(io: IO) -> Self {
-        Outbox { wire: Wire::new(io, false), stage: Stage::Handshaking, rest: Rest::default(), failed: None }
+        Outbox { wire: Wire::new(io, false), stage: Stage::Handshaking, rest: Buffer::default(), failed: None }
     }
 
     pub(super) fn io(&self) -> &IO {
@@ -130,15 +74,37 @@ impl<IO> Outbox<IO> {
     pub(super) fn enter(&mut self, stage: Stage) {
         self.stage = stage;
     }
+
+    /// What the library was called for.
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Keeps these bytes behind the others: with room for the records that will follow, if any will.
+    fn keep(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let written = self.rest.write(bytes, if self.stage == Stage::Gathering { GATHERED } else { ONE });
+        if let Some(more @ [_, ..]) = bytes.get(written..) {
+            // Messages of a handshake may be more than a record.
+            let len = self.rest.filled().len().saturating_add(more.len());
+            let mut larger = Buffer::default();
+            larger.write(self.rest.filled(), len);
+            larger.write(more, len);
+            self.rest = larger;
+        }
+    }
 }
 
 impl<IO: AsyncWrite + Unpin> Outbox<IO> {
     /// Sends what is kept.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let rest @ [_, ..] = self.rest.unsent() {
+        while let rest @ [_, ..] = self.rest.filled() {
             let taken = ready!(Pin::new(&mut self.wire).poll_write(cx, rest))?;
-            self.rest.sent(taken);
+            self.rest.consume(taken);
         }
+        self.rest.release();
         Poll::Ready(Ok(()))
     }
 
@@ -167,7 +133,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
         let mut taken = 0;
         // What is written while reading (a key update) waits for the next write (RFC 8446 §4.6.3): the IO remembers one
         // writer's waker, and a writer may be parked there.
-        if self.rest.unsent().is_empty() && matches!(self.stage, Stage::Handshaking | Stage::Writing) {
+        if self.rest.is_empty() && matches!(self.stage, Stage::Handshaking | Stage::Writing) {
             match Pin::new(&mut self.wire).poll_write(cx, buf) {
                 Poll::Ready(Ok(n)) => taken = n,
                 Poll::Ready(Err(error)) => {
@@ -178,8 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
                 Poll::Pending => {}
             }
         }
-        let gathers = self.stage == Stage::Gathering;
-        self.rest.push(buf.get(taken..).unwrap_or_default(), gathers);
+        self.keep(buf.get(taken..).unwrap_or_default());
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -190,5 +155,64 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outbox<IO> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send_and_flush(cx))?;
         Pin::new(&mut self.wire).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    /// Takes bytes as long as there is room.
+    #[derive(Default)]
+    struct Below {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncRead for Below {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Below {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            let len = buf.len().min(self.room);
+            self.room -= len;
+            self.taken.extend_from_slice(&buf[..len]);
+            if len == 0 { Poll::Pending } else { Poll::Ready(Ok(len)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_the_io_does_not_take_is_kept_in_its_order_however_much_it_is() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        for stage in [Stage::Handshaking, Stage::Reading, Stage::Writing, Stage::Gathering] {
+            let mut outbox = Outbox::new(Below::default());
+            outbox.established().unwrap();
+            let mut all = Vec::new();
+            for byte in 0..9 {
+                // More than a record, and more than those that are written together; some of it leaves in between.
+                let part = vec![byte; 10_000];
+                outbox.enter(stage);
+                assert!(matches!(Pin::new(&mut outbox).poll_write(cx, &part), Poll::Ready(Ok(10_000))), "{stage:?}");
+                all.extend(part);
+                outbox.io_mut().room = if byte == 4 { 700 } else { 0 };
+                assert!(outbox.poll_send(cx).is_pending());
+            }
+            outbox.io_mut().room = all.len();
+            assert!(outbox.poll_send(cx).is_ready());
+            assert!(outbox.io().taken == all, "{stage:?}");
+            assert!(outbox.rest.is_empty());
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! The cryptography is snow's, ring's and x25519-dalek's. What is ours is what stands between them and a byte stream: the
 //! messages' lengths, the identity in their payload, and buffers that are held only while there is something in them.
 
-mod buffer;
 mod error;
 mod handshake;
 mod keys;

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker, ready};
 use futures_lite::{AsyncRead, AsyncWrite};
 use snow::TransportState;
 
-use super::buffer::Buffer;
 use super::error::NoiseError;
+use crate::buffer::Buffer;
 use crate::put_off::PutOff;
 
 /// Bytes of a message's length.

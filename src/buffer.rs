@@ -6,7 +6,7 @@ use crate::pool;
 
 /// Bytes of which the first were used up already, in memory from the thread's pool that goes back there.
 #[derive(Default)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     /// Empty while nothing is held.
     bytes: Box<[u8]>,
     /// What is in it: `start..end`, with `end <= bytes.len()`.
@@ -15,17 +15,17 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// What is in it.
-    pub(super) fn filled(&self) -> &[u8] {
+    pub(crate) fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
     /// The room behind that, in `capacity` bytes in all: which are taken from the pool if there are none.
-    pub(super) fn room(&mut self, capacity: usize) -> &mut [u8] {
+    pub(crate) fn room(&mut self, capacity: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
             (self.bytes, self.start, self.end) = (pool::take(capacity), 0, 0);
         }
@@ -33,17 +33,17 @@ impl Buffer {
     }
 
     /// Notes that the first `len` bytes of the room were filled.
-    pub(super) fn fill(&mut self, len: usize) {
+    pub(crate) fn fill(&mut self, len: usize) {
         self.end = self.end.saturating_add(len).min(self.bytes.len());
     }
 
     /// Notes that the first `len` bytes were used up.
-    pub(super) fn consume(&mut self, len: usize) {
+    pub(crate) fn consume(&mut self, len: usize) {
         self.start = self.start.saturating_add(len).min(self.end);
     }
 
     /// Moves what is in it to the front, where all the room is behind it.
-    pub(super) fn compact(&mut self) {
+    pub(crate) fn compact(&mut self) {
         if self.start > 0 && self.end <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -51,14 +51,14 @@ impl Buffer {
     }
 
     /// Gives the memory back if nothing is in it.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.is_empty() && !self.bytes.is_empty() {
             pool::give(std::mem::take(self).bytes);
         }
     }
 
     /// Copies as much as the other holds, and uses that up.
-    pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
+    pub(crate) fn read(&mut self, to: &mut [u8]) -> usize {
         let from = self.filled();
         let len = from.len().min(to.len());
         if let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) {
@@ -69,7 +69,7 @@ impl Buffer {
     }
 
     /// Copies as much as it has room for, in `capacity` bytes in all.
-    pub(super) fn write(&mut self, from: &[u8], capacity: usize) -> usize {
+    pub(crate) fn write(&mut self, from: &[u8], capacity: usize) -> usize {
         let room = self.room(capacity);
         let len = from.len().min(room.len());
         if let (Some(from), Some(room)) = (from.get(..len), room.get_mut(..len)) {
@@ -81,7 +81,7 @@ impl Buffer {
 
     /// Whether it holds memory.
     #[cfg(all(test, unix))]
-    pub(super) fn is_attached(&self) -> bool {
+    pub(crate) fn is_attached(&self) -> bool {
         !self.bytes.is_empty()
     }
 }
