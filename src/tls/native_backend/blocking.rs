@@ -9,20 +9,33 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use super::outbox::{Outbox, Stage};
 
 /// The IO as native-tls calls it: `Read` and `Write` that say `WouldBlock`, and wake whoever called.
-///
-/// The wakers of reader and writer are kept, for a borrowed `Context` cannot be. Keeping two saves cloning them whenever
-/// the tasks that hold the halves of a split stream take turns.
 #[derive(Debug)]
 pub(super) struct Blocking<IO> {
     outbox: Outbox<IO>,
+    callers: Callers,
+}
+
+/// The wakers of reader and writer, kept, for a borrowed `Context` cannot be. Two, which saves cloning them whenever the
+/// tasks that hold the halves of a split stream take turns.
+#[derive(Debug)]
+struct Callers {
     reader: Waker,
     writer: Waker,
-    stage: Stage,
+}
+
+impl Callers {
+    fn at(&mut self, stage: Stage) -> &mut Waker {
+        match stage {
+            Stage::Reading => &mut self.reader,
+            Stage::Handshaking | Stage::Writing | Stage::Gathering => &mut self.writer,
+        }
+    }
 }
 
 impl<IO> Blocking<IO> {
     pub(super) fn new(outbox: Outbox<IO>) -> Self {
-        Blocking { outbox, reader: Waker::noop().clone(), writer: Waker::noop().clone(), stage: Stage::Handshaking }
+        let nobody = Waker::noop();
+        Blocking { outbox, callers: Callers { reader: nobody.clone(), writer: nobody.clone() } }
     }
 
     pub(super) fn io(&self) -> &IO {
@@ -35,17 +48,9 @@ impl<IO> Blocking<IO> {
 
     /// Says what the library will be called for next, and by whom; goes before every call.
     pub(super) fn enter(&mut self, stage: Stage, cx: &mut Context<'_>) {
-        self.stage = stage;
         self.outbox.enter(stage);
         // Does nothing if it is the same task's.
-        self.caller().clone_from(cx.waker());
-    }
-
-    fn caller(&mut self) -> &mut Waker {
-        match self.stage {
-            Stage::Reading => &mut self.reader,
-            Stage::Handshaking | Stage::Writing | Stage::Gathering => &mut self.writer,
-        }
+        self.callers.at(stage).clone_from(cx.waker());
     }
 }
 
@@ -54,11 +59,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Blocking<IO> {
         &mut self,
         poll: impl FnOnce(Pin<&mut Outbox<IO>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
-        let waker = match self.stage {
-            Stage::Reading => &self.reader,
-            Stage::Handshaking | Stage::Writing | Stage::Gathering => &self.writer,
-        };
-        match poll(Pin::new(&mut self.outbox), &mut Context::from_waker(waker)) {
+        let caller = self.callers.at(self.outbox.stage());
+        match poll(Pin::new(&mut self.outbox), &mut Context::from_waker(caller)) {
             Poll::Ready(result) => result,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }

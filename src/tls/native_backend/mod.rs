@@ -334,9 +334,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> for Stream<IO> {
     fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.outbox().poll_send(cx))?;
         let mut room = Box::default();
-        let taken = ready!(self.seal_all(cx, bufs, &mut room));
+        let taken = self.seal_all(cx, bufs, &mut room);
         pool::give(room);
-        let taken = taken?;
+        let taken = ready!(taken)?;
         // Pending is not passed on: the bytes are taken.
         if let Poll::Ready(sent) = self.outbox().poll_send(cx) {
             sent?;
