@@ -39,53 +39,58 @@ fn streams((client, server): (MaybeTls<End>, MaybeTls<End>)) -> (WsStream<MaybeT
     (stream(client, Role::Client), stream(server, Role::Server))
 }
 
-/// How often the heap is asked for something while so many bytes are written, flushed and read, [`TIMES`] times.
-fn allocations<IO>(from: &mut IO, to: &mut IO, len: usize) -> u64
+/// How often the heap is asked for something while so many bytes are written, flushed and read, [`TIMES`] times: on the
+/// way there, and back.
+fn allocations<IO>((mut client, mut server): (IO, IO), len: usize) -> [u64; 2]
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (data, mut buf) = (vec![7; len], vec![0; len]);
-    let mut run = |times| {
-        for _ in 0..times {
-            let write = async {
-                from.write_all(&data).await.unwrap();
-                from.flush().await.unwrap();
-            };
-            block_on(zip(write, to.read_exact(&mut buf))).1.unwrap();
-        }
+    let mut one_way = |from: &mut IO, to: &mut IO| {
+        let mut run = |times| {
+            for _ in 0..times {
+                let write = async {
+                    from.write_all(&data).await.unwrap();
+                    from.flush().await.unwrap();
+                };
+                block_on(zip(write, to.read_exact(&mut buf))).1.unwrap();
+            }
+        };
+        run(8);
+        let since = Since::now();
+        run(TIMES);
+        since.allocations()
     };
-    run(8);
-    let since = Since::now();
-    run(TIMES);
-    since.allocations()
+    [one_way(&mut client, &mut server), one_way(&mut server, &mut client)]
+}
+
+fn for_each_case(test: impl Fn(usize, usize) + Send + 'static) {
+    apart(move || {
+        for len in MESSAGES {
+            CAPACITIES.into_iter().for_each(|capacity| test(len, capacity));
+        }
+    });
 }
 
 #[cfg(feature = "native-tls")]
 #[test]
 fn over_native_tls_data_costs_no_allocation() {
-    apart(|| {
-        for (len, capacity) in MESSAGES.into_iter().flat_map(|len| CAPACITIES.map(|capacity| (len, capacity))) {
-            let (mut client, mut server) = streams(connected(Backend::NativeTls, capacity));
-            assert_eq!(allocations(&mut client, &mut server, len), 0, "{len} bytes there, {capacity} at a time");
-            assert_eq!(allocations(&mut server, &mut client, len), 0, "{len} bytes back, {capacity} at a time");
-        }
+    for_each_case(|len, capacity| {
+        let ours = allocations(streams(connected(Backend::NativeTls, capacity)), len);
+        assert_eq!(ours, [0, 0], "{len} bytes, {capacity} at a time");
     });
 }
 
 #[cfg(feature = "rustls")]
 #[test]
 fn over_rustls_data_costs_no_allocation_but_those_of_its_records() {
-    apart(|| {
-        for (len, capacity) in MESSAGES.into_iter().flat_map(|len| CAPACITIES.map(|capacity| (len, capacity))) {
-            let (mut client, mut server) = connected(Backend::Rustls, capacity);
-            let bare = [allocations(&mut client, &mut server, len), allocations(&mut server, &mut client, len)];
-            let (mut client, mut server) = streams(connected(Backend::Rustls, capacity));
-            let ours = [allocations(&mut client, &mut server, len), allocations(&mut server, &mut client, len)];
-            // A frame of up to 62 KiB may reach into a record more than its payload alone, by its header; one is sealed
-            // into a buffer and opened into another.
-            let frames = if len < 16 * 1024 { 0 } else { len.div_ceil(62 * 1024) as u64 };
-            let most = bare.map(|bare| bare + u64::from(TIMES) * 2 * frames);
-            assert!(ours[0] <= most[0] && ours[1] <= most[1], "{len} bytes: {ours:?}, bare {bare:?}");
-        }
+    for_each_case(|len, capacity| {
+        let bare = allocations(connected(Backend::Rustls, capacity), len);
+        let ours = allocations(streams(connected(Backend::Rustls, capacity)), len);
+        // A frame of up to 62 KiB may reach into a record more than its payload alone, by its header; one is sealed into a
+        // buffer and opened into another.
+        let frames = if len < 16 * 1024 { 0 } else { len.div_ceil(62 * 1024) as u64 };
+        let most = bare.map(|bare| bare + u64::from(TIMES) * 2 * frames);
+        assert!(ours[0] <= most[0] && ours[1] <= most[1], "{len} bytes: {ours:?}, bare {bare:?}");
     });
 }
